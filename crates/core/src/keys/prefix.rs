@@ -1,0 +1,95 @@
+//! The prefixes that are listed. A listing never spells a path itself.
+
+use crate::ids::{BatchId, CaseId, Dir, PointsDate};
+
+use super::{ImageKey, ImageRoot, JobKind, NumberKind, UnitKey};
+
+/// A folder to list. The text ends with `/`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Prefix {
+    /// All images of one root: `img/` or `scratch/img/`.
+    Images(ImageRoot),
+    /// The cases of a batch: `img/<batch>/`.
+    ImageBatch(ImageRoot, BatchId),
+    /// The images of a case: `img/<batch>/<case>/Images/`.
+    ImageCase(ImageRoot, BatchId, CaseId),
+    /// All records of one root: `records/img/`.
+    ImageRecords(ImageRoot),
+    /// The cases of a batch, by their records.
+    ImageRecordsOfBatch(ImageRoot, BatchId),
+    /// The records of a case.
+    ImageRecordsOfCase(ImageRoot, BatchId, CaseId),
+    /// All doctors' points.
+    Points,
+    /// The dates of a batch: `csv/<batch>/`.
+    PointsOfBatch(BatchId),
+    /// The points of one case and date: `csv/<batch>/<date>/<case>/`.
+    PointsOfCase(BatchId, PointsDate, CaseId),
+    /// The records of all CSVs.
+    PointsRecords,
+    /// Labels of one root's images.
+    Labels(ImageRoot),
+    /// All job rounds that are not ended.
+    Active,
+    /// All units of a job.
+    UnitsOfJob(Dir),
+    /// The records and outputs of a job's units of one kind: a listing gives both.
+    UnitRecords(Dir, JobKind),
+    /// Outputs of one attempt of a unit.
+    Attempt(UnitKey, u32),
+    /// Everything of one data set.
+    Dataset(Dir),
+    Datasets,
+    Projects,
+    /// Packs of a data set.
+    Packs(Dir),
+    /// Frozen inputs of a data set's units.
+    Inputs(Dir),
+    Numbers(NumberKind),
+    ClassTables,
+    LabelTypes,
+    Workers,
+    Uploads,
+    /// Audit entries; days sort by time.
+    Audit,
+    Cache,
+    /// The cut cells of a case: `scratch/<batch>/<case>/cells/`.
+    Cells(BatchId, CaseId),
+}
+
+impl Prefix {
+    pub fn to_path(&self) -> String {
+        match self {
+            Self::Images(root) => root.to_path().to_owned(),
+            Self::ImageBatch(root, batch) => format!("{}{batch}/", root.to_path()),
+            Self::ImageCase(root, batch, case) => ImageKey::folder(*root, batch, case),
+            Self::ImageRecords(root) => format!("records/{}", root.to_path()),
+            Self::ImageRecordsOfBatch(root, batch) => format!("records/{}{batch}/", root.to_path()),
+            Self::ImageRecordsOfCase(root, batch, case) => {
+                format!("records/{}", ImageKey::folder(*root, batch, case))
+            }
+            Self::Points => "csv/".to_owned(),
+            Self::PointsOfBatch(batch) => format!("csv/{batch}/"),
+            Self::PointsOfCase(batch, date, case) => format!("csv/{batch}/{date}/{case}/"),
+            Self::PointsRecords => "records/csv/".to_owned(),
+            Self::Labels(root) => format!("labels/{}", root.to_path()),
+            Self::Active => "active/".to_owned(),
+            Self::UnitsOfJob(dir) => format!("units/{dir}/"),
+            Self::UnitRecords(dir, _) => format!("units/{dir}/"),
+            Self::Attempt(unit, attempt) => format!("{}/{attempt:05}/", unit.folder()),
+            Self::Dataset(dir) => format!("datasets/{dir}/"),
+            Self::Datasets => "datasets/".to_owned(),
+            Self::Projects => "projects/".to_owned(),
+            Self::Packs(dir) => format!("datasets/{dir}/packs/"),
+            Self::Inputs(dir) => format!("datasets/{dir}/inputs/"),
+            Self::Numbers(kind) => format!("ids/{}/", kind.as_str()),
+            Self::ClassTables => "classes/".to_owned(),
+            Self::LabelTypes => "labels/types/".to_owned(),
+            Self::Workers => "workers/".to_owned(),
+            Self::Uploads => "uploads/".to_owned(),
+            Self::Audit => "audit/".to_owned(),
+            Self::Cache => "cache/".to_owned(),
+            Self::Cells(batch, case) => format!("scratch/{batch}/{case}/cells/"),
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! The rules of Cellmill: ids, keys, cell names, boxes, labels, formats, job and unit states, messages.
+//!
+//! Pure by design: no I/O, no async, no clock (`now` is an argument) and no randomness but from a seed
+//! that the caller gives. Everything that can be decided without the outside world is decided here, and
+//! everything else in the workspace carries the decisions out.
+
+pub mod bitmap;
+pub mod boxes;
+pub mod disposition;
+pub mod document;
+pub mod events;
+pub mod ids;
+pub mod job;
+pub mod keys;
+pub mod messages;
+pub mod records;
+pub mod timing;
+pub mod triggers;
+pub mod unit;
