@@ -1,1 +1,13 @@
-//! Placeholder while the workspace is laid out.
+//! The program `cellmill`: the standalone wiring of all parts, and the command line.
+//!
+//! The command line speaks HTTP to a running `cellmill up`; `verify`, `janitor` and `show --root` read a
+//! root folder themselves, and `synth` makes pictures to try everything with.
+
+pub mod cli;
+pub mod client;
+pub mod commands;
+pub mod import;
+pub mod show;
+pub mod standalone;
+pub mod synth;
+pub mod verify;

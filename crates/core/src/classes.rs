@@ -98,7 +98,11 @@ pub enum ClassTableError {
         source: serde_json::Error,
     },
     #[error("class `{name}` of table `{table}` has the id {id}, ids go from 1 to {MAX_CLASS_ID}")]
-    IdOutOfRange { table: String, name: String, id: u32 },
+    IdOutOfRange {
+        table: String,
+        name: String,
+        id: u32,
+    },
     #[error("class table `{table}` defines the {what} twice")]
     Twice { table: String, what: String },
     #[error("class {id} of table `{table}` has no name")]
@@ -106,7 +110,11 @@ pub enum ClassTableError {
     #[error("class table `{table}` calls `{what}` negative or positive but does not define it")]
     Undefined { table: String, what: String },
     #[error("colour `{colour}` of class {id} of table `{table}` is not of the form `#rrggbb`")]
-    Colour { table: String, id: u32, colour: String },
+    Colour {
+        table: String,
+        id: u32,
+        colour: String,
+    },
 }
 
 /// The file forms that are read.
@@ -143,9 +151,16 @@ impl ClassTable {
     /// Reads any form of a class table. `name` is where it stands: `classes/<name>.json`, or the folder it came with.
     pub fn parse(name: &str, bytes: &[u8]) -> Result<Self, ClassTableError> {
         let table = shown(name);
-        let file = serde_json::from_slice(bytes).map_err(|source| ClassTableError::Malformed { table: table.clone(), source })?;
+        let file = serde_json::from_slice(bytes).map_err(|source| ClassTableError::Malformed {
+            table: table.clone(),
+            source,
+        })?;
         let mut made = match file {
-            TableFile::Full(full) => Self { v: full.v, name: full.name.unwrap_or_else(|| name.to_owned()), classes: full.classes },
+            TableFile::Full(full) => Self {
+                v: full.v,
+                name: full.name.unwrap_or_else(|| name.to_owned()),
+                classes: full.classes,
+            },
             TableFile::Ids(ids) => ids.into_table(name, &table)?,
         };
         made.classes.sort_by_key(|it| it.id);
@@ -163,21 +178,40 @@ impl ClassTable {
         let table = shown(&self.name);
         let mut names = BTreeMap::new();
         for (at, class) in self.classes.iter().enumerate() {
-            let Class { id, name, colour, .. } = class;
+            let Class {
+                id, name, colour, ..
+            } = class;
             if !(1..=MAX_CLASS_ID).contains(id) {
-                return Err(ClassTableError::IdOutOfRange { table, name: shown(name), id: *id });
+                return Err(ClassTableError::IdOutOfRange {
+                    table,
+                    name: shown(name),
+                    id: *id,
+                });
             }
-            if self.classes[..at].last().is_some_and(|before| before.id == *id) {
-                return Err(ClassTableError::Twice { table, what: format!("id {id}") });
+            if self.classes[..at]
+                .last()
+                .is_some_and(|before| before.id == *id)
+            {
+                return Err(ClassTableError::Twice {
+                    table,
+                    what: format!("id {id}"),
+                });
             }
             if folded(name).is_empty() {
                 return Err(ClassTableError::NoName { table, id: *id });
             }
             if names.insert(folded(name), *id).is_some() {
-                return Err(ClassTableError::Twice { table, what: format!("name `{}`", shown(name)) });
+                return Err(ClassTableError::Twice {
+                    table,
+                    what: format!("name `{}`", shown(name)),
+                });
             }
             if !is_colour(colour) {
-                return Err(ClassTableError::Colour { table, id: *id, colour: shown(colour) });
+                return Err(ClassTableError::Colour {
+                    table,
+                    id: *id,
+                    colour: shown(colour),
+                });
             }
         }
         Ok(())
@@ -188,15 +222,22 @@ impl IdTable {
     fn into_table(self, name: &str, table: &str) -> Result<ClassTable, ClassTableError> {
         for id in self.negative.iter().chain(&self.positive) {
             if !self.ids.values().any(|it| it == id) {
-                return Err(ClassTableError::Undefined { table: table.to_owned(), what: id.to_string() });
+                return Err(ClassTableError::Undefined {
+                    table: table.to_owned(),
+                    what: id.to_string(),
+                });
             }
         }
         if let Some(id) = self.negative.iter().find(|it| self.positive.contains(it)) {
-            return Err(ClassTableError::Twice { table: table.to_owned(), what: format!("polarity of {id}") });
+            return Err(ClassTableError::Twice {
+                table: table.to_owned(),
+                what: format!("polarity of {id}"),
+            });
         }
         let polarity = |id: u32| {
             let of = |list: &[u32], polarity| list.contains(&id).then_some(polarity);
-            of(&self.negative, Polarity::Negative).or_else(|| of(&self.positive, Polarity::Positive))
+            of(&self.negative, Polarity::Negative)
+                .or_else(|| of(&self.positive, Polarity::Positive))
         };
         let classes = self.ids.iter().map(|(name, &id)| Class {
             id,
@@ -205,7 +246,11 @@ impl IdTable {
             p1n0: polarity(id),
             colour: colour_of(id),
         });
-        Ok(ClassTable { v: 1, name: name.to_owned(), classes: classes.collect() })
+        Ok(ClassTable {
+            v: 1,
+            name: name.to_owned(),
+            classes: classes.collect(),
+        })
     }
 }
 
@@ -236,9 +281,19 @@ const BUILT_IN: &[(u32, &str, Option<Polarity>, &str)] = {
         (23, "Glandular", N, ""),
         (NEGATIVE, "negative", N, "answer of a two-class classifier"),
         (POSITIVE, "positive", P, "answer of a two-class classifier"),
-        (UNKNOWN_CLASS, "unknown", None, "a detection before classification"),
+        (
+            UNKNOWN_CLASS,
+            "unknown",
+            None,
+            "a detection before classification",
+        ),
         (NOT_A_CELL, "not a cell", None, "answer of a filter model"),
-        (TOO_SMALL, "not a cell, too small", None, "answer of the size filter"),
+        (
+            TOO_SMALL,
+            "not a cell, too small",
+            None,
+            "answer of the size filter",
+        ),
     ]
 };
 
@@ -251,7 +306,11 @@ pub fn built_in() -> ClassTable {
         p1n0,
         colour: colour_of(id),
     });
-    ClassTable { v: 1, name: "built-in".to_owned(), classes: classes.collect() }
+    ClassTable {
+        v: 1,
+        name: "built-in".to_owned(),
+        classes: classes.collect(),
+    }
 }
 
 /// Where a class stands between light and severe; higher is more severe.
@@ -262,7 +321,9 @@ pub fn severity(id: u32) -> u32 {
     const LIGHT: [u32; 5] = [1, 12, 15, 14, 13];
     const SEVERE: [u32; 9] = [7, 8, 2, 3, 4, 6, 9, 10, 11];
     let place = |list: &[u32]| list.iter().position(|it| *it == id).map(|at| at as u32 + 1);
-    place(&LIGHT).or_else(|| place(&SEVERE).map(|at| 100 + at)).unwrap_or(1_000 + id)
+    place(&LIGHT)
+        .or_else(|| place(&SEVERE).map(|at| 100 + at))
+        .unwrap_or(1_000 + id)
 }
 
 /// A colour for a class id, the same on every machine, far from the colours of its neighbours.
@@ -288,12 +349,16 @@ pub fn colour_of(id: u32) -> String {
 }
 
 fn is_colour(text: &str) -> bool {
-    text.strip_prefix('#').is_some_and(|hex| hex.len() == 6 && hex.bytes().all(|b| b.is_ascii_hexdigit()))
+    text.strip_prefix('#')
+        .is_some_and(|hex| hex.len() == 6 && hex.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 /// Names are the same when only case, spaces and dashes differ: `ASC-US` is `ASCUS`.
 fn folded(name: &str) -> String {
-    name.chars().filter(|c| !matches!(c, ' ' | '-' | '_')).flat_map(char::to_lowercase).collect()
+    name.chars()
+        .filter(|c| !matches!(c, ' ' | '-' | '_'))
+        .flat_map(char::to_lowercase)
+        .collect()
 }
 
 /// The built-in classes and those of a lab's tables, together.
@@ -309,7 +374,9 @@ pub struct KnownClasses {
 
 /// Two tables that do not agree about a class.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("table `{table}` says `{other}` (id {other_id}), an earlier table says `{kept}` (id {kept_id})")]
+#[error(
+    "table `{table}` says `{other}` (id {other_id}), an earlier table says `{kept}` (id {kept_id})"
+)]
 pub struct ClassConflict {
     pub table: String,
     pub kept_id: u32,
@@ -328,7 +395,11 @@ impl Default for KnownClasses {
 impl KnownClasses {
     /// The built-in classes, then the tables in the order given.
     pub fn new<'a>(tables: impl IntoIterator<Item = &'a ClassTable>) -> Self {
-        let mut known = Self { by_id: BTreeMap::new(), ids_by_name: BTreeMap::new(), conflicts: Vec::new() };
+        let mut known = Self {
+            by_id: BTreeMap::new(),
+            ids_by_name: BTreeMap::new(),
+            conflicts: Vec::new(),
+        };
         known.add(&built_in());
         for table in tables {
             known.add(table);
@@ -339,14 +410,20 @@ impl KnownClasses {
     fn add(&mut self, table: &ClassTable) {
         for class in &table.classes {
             let name = folded(&class.name);
-            let same_name = self.ids_by_name.get(&name).and_then(|id| self.by_id.get(id));
+            let same_name = self
+                .ids_by_name
+                .get(&name)
+                .and_then(|id| self.by_id.get(id));
             let earlier = self.by_id.get(&class.id).or(same_name);
             match earlier {
                 None => {
                     self.ids_by_name.insert(name, class.id);
                     self.by_id.insert(class.id, class.clone());
                 }
-                Some(kept) if kept.id == class.id && folded(&kept.name) == name && agree(kept.p1n0, class.p1n0) => {}
+                Some(kept)
+                    if kept.id == class.id
+                        && folded(&kept.name) == name
+                        && agree(kept.p1n0, class.p1n0) => {}
                 Some(kept) => self.conflicts.push(ClassConflict {
                     table: table.name.clone(),
                     kept_id: kept.id,
@@ -368,7 +445,8 @@ impl KnownClasses {
 
     /// The class's name, or its number where nobody named it.
     pub fn name(&self, id: u32) -> String {
-        self.get(id).map_or_else(|| id.to_string(), |it| it.name.clone())
+        self.get(id)
+            .map_or_else(|| id.to_string(), |it| it.name.clone())
     }
 
     pub fn polarity(&self, id: u32) -> Option<Polarity> {
@@ -435,17 +513,31 @@ mod tests {
 
     #[test]
     fn dashes_make_no_new_class_and_polarity_is_compared() {
-        let text = r#"{"ids": {"NILM": 1, "ASC-US": 7, "ASC-H": 8}, "negative": [1], "positive": [7, 8]}"#;
+        let text =
+            r#"{"ids": {"NILM": 1, "ASC-US": 7, "ASC-H": 8}, "negative": [1], "positive": [7, 8]}"#;
         let known = KnownClasses::new([&ClassTable::parse("cric", text.as_bytes()).unwrap()]);
         assert_eq!(known.id_of("ASC-US"), Some(7));
-        let [conflict] = known.conflicts() else { panic!("{:?}", known.conflicts()) };
-        assert_eq!((conflict.kept_id, conflict.other_id), (1, 1), "1 is Norm, NILM is 5");
-        assert_eq!(conflict.to_string(), "table `cric` says `NILM p1n0=0` (id 1), an earlier table says `Norm p1n0=0` (id 1)");
+        let [conflict] = known.conflicts() else {
+            panic!("{:?}", known.conflicts())
+        };
+        assert_eq!(
+            (conflict.kept_id, conflict.other_id),
+            (1, 1),
+            "1 is Norm, NILM is 5"
+        );
+        assert_eq!(
+            conflict.to_string(),
+            "table `cric` says `NILM p1n0=0` (id 1), an earlier table says `Norm p1n0=0` (id 1)"
+        );
     }
 
     #[test]
     fn our_own_form_reads_back() {
-        let table = ClassTable::parse("blood", br#"{"ids": {"RBC": 301, "WBC": 302}, "negative": [302]}"#).unwrap();
+        let table = ClassTable::parse(
+            "blood",
+            br#"{"ids": {"RBC": 301, "WBC": 302}, "negative": [302]}"#,
+        )
+        .unwrap();
         let again = ClassTable::parse("elsewhere", &serde_json::to_vec(&table).unwrap()).unwrap();
         assert_eq!(again, table);
     }
@@ -453,17 +545,34 @@ mod tests {
     #[test]
     fn tables_that_contradict_themselves_are_refused() {
         for (text, part) in [
-            (r#"{"ids": {"A": 300, "B": 300}}"#, "defines the id 300 twice"),
-            (r#"{"ids": {"A B": 300, "a-b": 301}}"#, "defines the name `a-b` twice"),
+            (
+                r#"{"ids": {"A": 300, "B": 300}}"#,
+                "defines the id 300 twice",
+            ),
+            (
+                r#"{"ids": {"A B": 300, "a-b": 301}}"#,
+                "defines the name `a-b` twice",
+            ),
             (r#"{"ids": {"A": 10000}}"#, "ids go from 1 to 9999"),
             (r#"{"ids": {"A": 0}}"#, "ids go from 1 to 9999"),
             (r#"{"ids": {"": 3}}"#, "has no name"),
-            (r#"{"ids": {"A": 3}, "negative": [4]}"#, "`4` negative or positive but does not define it"),
-            (r#"{"ids": {"A": 3}, "negative": [3], "positive": [3]}"#, "polarity of 3 twice"),
-            (r#"{"classes": [{"id": 3, "name": "A", "colour": "red"}]}"#, "`#rrggbb`"),
+            (
+                r#"{"ids": {"A": 3}, "negative": [4]}"#,
+                "`4` negative or positive but does not define it",
+            ),
+            (
+                r#"{"ids": {"A": 3}, "negative": [3], "positive": [3]}"#,
+                "polarity of 3 twice",
+            ),
+            (
+                r#"{"classes": [{"id": 3, "name": "A", "colour": "red"}]}"#,
+                "`#rrggbb`",
+            ),
             (r"[]", "neither a list of classes nor a map of ids"),
         ] {
-            let error = ClassTable::parse("t", text.as_bytes()).unwrap_err().to_string();
+            let error = ClassTable::parse("t", text.as_bytes())
+                .unwrap_err()
+                .to_string();
             assert!(error.contains(part), "{text}: {error}");
         }
     }

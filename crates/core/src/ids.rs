@@ -8,6 +8,8 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_enco
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::cell_name::escaped;
+
 /// Longest batch or case, in bytes as written in a cell name (`.` counts as `%2E`).
 pub const MAX_GROUP_BYTES: usize = 40;
 /// Longest image name, in bytes as it stands in the key.
@@ -180,7 +182,7 @@ impl BatchId {
     pub fn parse(text: &str) -> Result<Self, IdError> {
         let what = "batch";
         check_part(what, text)?;
-        check_length(what, text, as_cell_name_part(text).len(), MAX_GROUP_BYTES)?;
+        check_length(what, text, escaped(text).len(), MAX_GROUP_BYTES)?;
         if RESERVED_BATCHES.contains(&text) {
             return Err(IdError::Reserved {
                 what,
@@ -195,7 +197,7 @@ impl CaseId {
     pub fn parse(text: &str) -> Result<Self, IdError> {
         let what = "case";
         check_part(what, text)?;
-        check_length(what, text, as_cell_name_part(text).len(), MAX_GROUP_BYTES)?;
+        check_length(what, text, escaped(text).len(), MAX_GROUP_BYTES)?;
         Ok(Self(text.to_owned()))
     }
 }
@@ -317,11 +319,6 @@ impl UlidText {
     }
 }
 
-/// How a batch or case stands in a cell name: `.` would end the field, so it is written `%2E` (decision 16).
-pub fn as_cell_name_part(text: &str) -> String {
-    text.replace('.', "%2E")
-}
-
 /// What a form escape leaves alone, so that keys equal those of the predecessor (FORMATS A.8).
 const URL_ENCODED: &AsciiSet = &CONTROLS
     .add(b' ')
@@ -413,6 +410,13 @@ pub fn hex(bytes: &[u8]) -> String {
             let _ = write!(text, "{byte:02x}");
             text
         })
+}
+
+/// The name under `cache/` of a picture derived from bytes with this sha256 (decision 13).
+///
+/// It covers the content and the canonical parameters, so it can't go stale.
+pub fn cache_name(source_sha256: &str, parameters: &str) -> String {
+    sha256_hex(format!("{source_sha256}\n{parameters}").as_bytes())
 }
 
 /// An image's number: the first 52 bits of sha256(image key) (decision 19). It fits a double exactly.

@@ -6,14 +6,21 @@
 
 pub mod bitmap;
 pub mod boxes;
+pub mod cell_name;
+pub mod classes;
 pub mod disposition;
 pub mod document;
 pub mod events;
+pub mod formats;
 pub mod ids;
 pub mod job;
 pub mod keys;
+pub mod label;
+pub mod matching;
 pub mod messages;
+pub mod points;
 pub mod records;
+pub mod snapshot;
 pub mod timing;
 pub mod triggers;
 pub mod unit;

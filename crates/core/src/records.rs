@@ -228,6 +228,24 @@ impl<T: Serialize + serde::de::DeserializeOwned + Clone + Send + Sync> crate::do
     }
 }
 
+/// The value of `labels/types/<type>.json`: how images of a label type are labelled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LabelTypeSettings {
+    /// For people.
+    pub title: String,
+    /// The number of a [`LabelType`](crate::label::LabelType).
+    pub algorithm: u32,
+    /// Names of the answers, in the order of a model's outputs.
+    #[serde(default)]
+    pub labels: Vec<String>,
+    /// The model that pre-annotates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mid: Option<u64>,
+    /// A training is proposed when the last one is this many days old.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub training_interval_days: Option<u32>,
+}
+
 /// `ids/<kind>/<n>.json`: what a number stands for. Written once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NumberRecord {
@@ -277,6 +295,22 @@ pub struct AuditEntry {
     pub subject: String,
     #[serde(default)]
     pub details: serde_json::Value,
+}
+
+/// `datasets/<dir>/packs.json`: the packs that committed units left, in the order of the units.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackList {
+    pub v: u32,
+    pub packs: Vec<PackEntry>,
+}
+
+/// A committed pack.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackEntry {
+    pub unit: u32,
+    pub key: String,
+    pub bytes: u64,
+    pub sha256: String,
 }
 
 impl_document!(

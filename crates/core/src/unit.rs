@@ -237,7 +237,7 @@ impl UnitRecord {
         next.owner = Some(worker.clone());
         next.percent = 0;
         next.eta_s = None;
-        next.step = "starting".to_owned();
+        "starting".clone_into(&mut next.step);
         next.has_progressed = false;
         next.error = None;
         next.attempts.push(Attempt {
@@ -280,6 +280,7 @@ impl UnitRecord {
     }
 
     /// Ends the unit of a job that ended without it.
+    #[must_use]
     pub fn cancelled(&self, now: DateTime<Utc>) -> Self {
         let mut next = self.clone();
         next.state = UnitState::Cancelled;
@@ -334,7 +335,7 @@ impl UnitRecord {
         let mut next = self.clone();
         next.state = UnitState::Done;
         next.percent = 100;
-        next.step = "done".to_owned();
+        "done".clone_into(&mut next.step);
         next.outputs = outputs;
         next.rejected = rejected;
         next.close_attempt("committed", now);

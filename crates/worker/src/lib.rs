@@ -1,1 +1,31 @@
-//! Placeholder while the workspace is laid out.
+//! The worker SDK: a frame that leases units, keeps them alive and commits them, around algorithms that
+//! know nothing of leases.
+//!
+//! An [`Algorithm`] gets a [`Unit`] and a [`Context`] and turns input into outputs; changing one never
+//! changes anything here. [`WorkerLoop`] does the rest (DESIGN 5.2 to 5.4 and 5.7): it follows hints, claims
+//! by swap, beats beside the computation, stops itself when it can't beat, commits by one swap, and looks
+//! for forgotten units when it has nothing to do. What units mean and how they are cut does not belong here.
+
+mod algorithm;
+mod claim;
+mod context;
+mod error;
+mod eta;
+mod heartbeat;
+mod inner;
+mod log;
+mod options;
+mod registry;
+mod run;
+mod sweep;
+mod worker_loop;
+
+#[cfg(test)]
+mod tests;
+
+pub use algorithm::{Algorithm, Failure, Outcome, Unit};
+pub use context::{Context, StopSignal};
+pub use error::{Cause, Error};
+pub use eta::Eta;
+pub use options::{Options, Parts, fresh_id};
+pub use worker_loop::WorkerLoop;

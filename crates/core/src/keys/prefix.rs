@@ -2,7 +2,7 @@
 
 use crate::ids::{BatchId, CaseId, Dir, PointsDate};
 
-use super::{ImageKey, ImageRoot, JobKind, NumberKind, UnitKey};
+use super::{ImageKey, ImageRoot, NumberKind, UnitKey};
 
 /// A folder to list. The text ends with `/`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,14 +27,14 @@ pub enum Prefix {
     PointsOfCase(BatchId, PointsDate, CaseId),
     /// The records of all CSVs.
     PointsRecords,
+    /// The records of a batch's CSVs.
+    PointsRecordsOfBatch(BatchId),
     /// Labels of one root's images.
     Labels(ImageRoot),
     /// All job rounds that are not ended.
     Active,
     /// All units of a job.
     UnitsOfJob(Dir),
-    /// The records and outputs of a job's units of one kind: a listing gives both.
-    UnitRecords(Dir, JobKind),
     /// Outputs of one attempt of a unit.
     Attempt(UnitKey, u32),
     /// Everything of one data set.
@@ -72,10 +72,10 @@ impl Prefix {
             Self::PointsOfBatch(batch) => format!("csv/{batch}/"),
             Self::PointsOfCase(batch, date, case) => format!("csv/{batch}/{date}/{case}/"),
             Self::PointsRecords => "records/csv/".to_owned(),
+            Self::PointsRecordsOfBatch(batch) => format!("records/csv/{batch}/"),
             Self::Labels(root) => format!("labels/{}", root.to_path()),
             Self::Active => "active/".to_owned(),
             Self::UnitsOfJob(dir) => format!("units/{dir}/"),
-            Self::UnitRecords(dir, _) => format!("units/{dir}/"),
             Self::Attempt(unit, attempt) => format!("{}/{attempt:05}/", unit.folder()),
             Self::Dataset(dir) => format!("datasets/{dir}/"),
             Self::Datasets => "datasets/".to_owned(),

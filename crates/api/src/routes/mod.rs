@@ -1,0 +1,65 @@
+//! The routes, one module a subject, each with its request and response types.
+
+mod batches;
+mod classes;
+mod datasets;
+mod documents;
+mod files;
+mod health;
+mod images;
+mod job_view;
+mod jobs;
+mod label_types;
+mod labels;
+mod points;
+mod status;
+mod upload_plan;
+mod uploads;
+pub mod views;
+
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::parts::App;
+
+pub(crate) use uploads::UPLOAD_PATH;
+
+/// Routes that anybody may ask: no more than whether we live, what we are, and what a token allows.
+pub(crate) fn open() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(health::health))
+        .routes(routes!(uploads::put_upload))
+}
+
+/// Routes that need a person.
+pub(crate) fn personal() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(uploads::grant_uploads))
+        .routes(routes!(status::status))
+        .routes(routes!(batches::list_batches, batches::new_batch))
+        .routes(routes!(batches::list_cases))
+        .routes(routes!(images::list_images))
+        .routes(routes!(images::get_image))
+        .routes(routes!(images::get_image_bytes))
+        .routes(routes!(images::get_thumbnail))
+        .routes(routes!(labels::get_label, labels::edit_label))
+        .routes(routes!(points::list_points))
+        .routes(routes!(classes::list_class_tables))
+        .routes(routes!(classes::get_class_table, classes::put_class_table))
+        .routes(routes!(label_types::list_label_types))
+        .routes(routes!(
+            label_types::get_label_type,
+            label_types::put_label_type
+        ))
+        .routes(routes!(datasets::list_datasets, datasets::create_dataset))
+        .routes(routes!(datasets::get_dataset))
+        .routes(routes!(files::list_files))
+        .routes(routes!(files::get_file))
+        .routes(routes!(jobs::list_jobs))
+        .routes(routes!(jobs::get_job))
+        .routes(routes!(jobs::get_log))
+        .routes(routes!(jobs::list_units))
+        .routes(routes!(jobs::cancel_job))
+        .routes(routes!(jobs::raise_job))
+        .routes(routes!(jobs::retry_job))
+}

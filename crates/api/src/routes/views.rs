@@ -1,0 +1,21 @@
+//! What requests and answers look like, for programs that talk to the api.
+
+pub use super::batches::{BatchView, CaseView, NewIds};
+pub use super::classes::{ClassTableView, ClassView};
+pub use super::datasets::{DatasetView, NewDataset, Statistics, TypeCount};
+pub use super::files::FileView;
+pub use super::health::Health;
+pub use super::images::ImageView;
+pub use super::job_view::{
+    ChangeView, CursorView, JobView, RunningUnit, TimesView, UnitCounts, WishesView,
+};
+pub use super::jobs::{AttemptView, OutputView, UnitView};
+pub use super::label_types::{LabelTypeBody, LabelTypeView};
+pub use super::labels::{
+    BoxView, CellView, ChangeBody, EditLabel, ImageClassView, LabelView, OperationBody, PlaceBody,
+};
+pub use super::points::{PointsView, RemarkView};
+pub use super::status::{KeyState, KeyStatus, StatusRequest};
+pub use super::upload_plan::{FileKind, FileTree, UploadFile};
+pub use super::uploads::{GrantUploads, StoredUpload, UploadAnswer, UploadAnswers, UploadStatus};
+pub use crate::edge::Page;

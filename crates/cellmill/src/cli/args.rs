@@ -1,0 +1,98 @@
+//! The commands and what they share.
+
+use clap::{Parser, Subcommand};
+
+use crate::client::Client;
+use crate::commands::{dataset, images, janitor, jobs, settings, synth, up};
+use crate::{import, show, verify};
+
+use super::exit::EXIT_CODES;
+use super::{Console, Error, Exit};
+
+/// Turn microscope photographs of cells into labelled cells and data sets
+#[derive(Debug, Parser)]
+#[command(name = "cellmill", version, after_help = EXIT_CODES, max_term_width = 100)]
+pub struct Cli {
+    /// Answer in JSON, for programs
+    #[arg(long, global = true)]
+    pub json: bool,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Up(up::UpArgs),
+    Import(import::ImportArgs),
+    Images(images::ImagesArgs),
+    Image(images::ImageArgs),
+    #[command(subcommand)]
+    Dataset(dataset::DatasetCommand),
+    #[command(subcommand)]
+    Jobs(jobs::JobsCommand),
+    Show(show::ShowArgs),
+    Synth(synth::SynthArgs),
+    Janitor(janitor::JanitorArgs),
+    Verify(verify::VerifyArgs),
+    Settings(settings::SettingsArgs),
+}
+
+/// Which server to ask.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ServerArgs {
+    /// Address of the server
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8750")]
+    pub url: String,
+}
+
+impl ServerArgs {
+    pub fn client(&self) -> Result<Client, Error> {
+        Ok(Client::new(&self.url)?)
+    }
+}
+
+impl Cli {
+    /// Runs the command that was given.
+    pub async fn run(self, console: &mut Console) -> Result<Exit, Error> {
+        match self.command {
+            Command::Up(args) => up::run(args, console).await,
+            Command::Import(args) => import::run(&args, console).await,
+            Command::Images(args) => images::list(&args, console).await,
+            Command::Image(args) => images::one(&args, console).await,
+            Command::Dataset(command) => dataset::run(command, console).await,
+            Command::Jobs(command) => jobs::run(command, console).await,
+            Command::Show(args) => show::run(&args, console).await,
+            Command::Synth(args) => synth::run(&args, console),
+            Command::Janitor(args) => janitor::run(&args, console).await,
+            Command::Verify(args) => verify::run(&args, console).await,
+            Command::Settings(args) => settings::run(&args, console),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_agree_with_each_other() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn help_names_every_exit_code() {
+        let help = Cli::command().render_help().to_string();
+        for exit in [
+            Exit::Ok,
+            Exit::Failed,
+            Exit::Usage,
+            Exit::SomeRejected,
+            Exit::NotReachable,
+            Exit::Refused,
+        ] {
+            assert!(help.contains(&format!("\n  {}  ", exit.code())), "{exit:?}");
+        }
+    }
+}

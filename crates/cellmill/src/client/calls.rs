@@ -1,0 +1,191 @@
+//! The calls, one function each.
+
+use std::fmt;
+
+use cellmill_api::views::{
+    ClassTableView, DatasetView, FileView, GrantUploads, Health, ImageView, JobView, KeyStatus,
+    LabelView, NewDataset, Page, PointsView, StatusRequest, UploadAnswer, UploadAnswers,
+    UploadFile,
+};
+use cellmill_core::classes::ClassTable;
+use cellmill_core::keys::JobKind;
+use reqwest::{Body, Method, header};
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use super::{Client, Error};
+
+const V1: [&str; 2] = ["api", "v1"];
+/// The most that a list gives at once.
+const PAGE: &str = "1000";
+
+/// What a person may ask of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobWish {
+    Cancel,
+    Raise,
+    Retry,
+}
+
+impl fmt::Display for JobWish {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Cancel => "cancel",
+            Self::Raise => "raise",
+            Self::Retry => "retry",
+        })
+    }
+}
+
+/// Which of a list's items are wanted; an empty text wants all.
+pub type Filter<'a> = (&'a str, &'a str);
+
+impl Client {
+    fn v1(&self, parts: &[&str], query: &[Filter<'_>]) -> reqwest::Url {
+        let wanted: Vec<_> = query
+            .iter()
+            .copied()
+            .filter(|(_, it)| !it.is_empty())
+            .collect();
+        self.at(&[&V1, parts].concat(), &wanted)
+    }
+
+    /// Does a server answer at all?
+    pub async fn health(&self) -> Result<Health, Error> {
+        self.get(self.at(&["health"], &[])).await
+    }
+
+    /// Asks where to send files. The answers are in the order of the files.
+    pub async fn ask_uploads(&self, files: &[UploadFile]) -> Result<Vec<UploadAnswer>, Error> {
+        let url = self.v1(&["uploads"], &[]);
+        let body = GrantUploads {
+            files: files.to_vec(),
+        };
+        let answer: UploadAnswers = self.send_json(Method::POST, url, &body).await?;
+        Ok(answer.files)
+    }
+
+    /// Sends a file's bytes to the address of its grant.
+    pub async fn put(&self, grant: &UploadAnswer, n_bytes: u64, body: Body) -> Result<(), Error> {
+        let method = grant.method.as_deref().unwrap_or("PUT");
+        let method = Method::from_bytes(method.as_bytes()).unwrap_or(Method::PUT);
+        let address = grant.url.as_deref().unwrap_or_default();
+        let mut request = self.request(method, address)?;
+        for (name, value) in grant.headers.iter().flatten() {
+            if !name.eq_ignore_ascii_case(header::CONTENT_LENGTH.as_str()) {
+                request = request.header(name, value);
+            }
+        }
+        request = request.header(header::CONTENT_LENGTH, n_bytes).body(body);
+        self.send(request, "an upload").await?;
+        Ok(())
+    }
+
+    /// How far images and CSVs came, by key.
+    pub async fn status(&self, keys: &[String]) -> Result<Vec<KeyStatus>, Error> {
+        let url = self.v1(&["status"], &[]);
+        let body = StatusRequest {
+            keys: keys.to_vec(),
+        };
+        let answer: Page<KeyStatus> = self.send_json(Method::POST, url, &body).await?;
+        Ok(answer.items)
+    }
+
+    pub async fn images(&self, filters: &[Filter<'_>]) -> Result<Vec<ImageView>, Error> {
+        self.all(&["images"], filters).await
+    }
+
+    pub async fn image(&self, key: &str) -> Result<ImageView, Error> {
+        self.get(self.v1(&["image"], &[("key", key)])).await
+    }
+
+    pub async fn image_bytes(&self, key: &str) -> Result<Vec<u8>, Error> {
+        self.get_bytes(self.v1(&["image", "bytes"], &[("key", key)]))
+            .await
+    }
+
+    /// The label of an image, as the server shows it.
+    pub async fn label(&self, key: &str) -> Result<LabelView, Error> {
+        self.get(self.v1(&["image", "label"], &[("key", key)]))
+            .await
+    }
+
+    pub async fn points(&self, filters: &[Filter<'_>]) -> Result<Vec<PointsView>, Error> {
+        self.all(&["points"], filters).await
+    }
+
+    /// Stores a class table under its name.
+    pub async fn put_classes(&self, table: &ClassTable) -> Result<ClassTableView, Error> {
+        let url = self.v1(&["classes", &table.name], &[]);
+        self.send_json(Method::PUT, url, table).await
+    }
+
+    /// All class tables of the server.
+    pub async fn classes(&self) -> Result<Vec<ClassTableView>, Error> {
+        self.all(&["classes"], &[]).await
+    }
+
+    pub async fn create_dataset(&self, wish: &NewDataset) -> Result<DatasetView, Error> {
+        self.send_json(Method::POST, self.v1(&["datasets"], &[]), wish)
+            .await
+    }
+
+    pub async fn datasets(&self) -> Result<Vec<DatasetView>, Error> {
+        self.all(&["datasets"], &[]).await
+    }
+
+    pub async fn dataset(&self, dir: &str) -> Result<DatasetView, Error> {
+        self.get(self.v1(&["datasets", dir], &[])).await
+    }
+
+    /// The documented files of a data set that are there.
+    pub async fn dataset_files(&self, dir: &str) -> Result<Vec<FileView>, Error> {
+        self.all(&["datasets", dir, "files"], &[]).await
+    }
+
+    pub async fn dataset_file(&self, dir: &str, name: &str) -> Result<Vec<u8>, Error> {
+        let mut parts = vec!["datasets", dir, "files"];
+        parts.extend(name.split('/'));
+        self.get_bytes(self.v1(&parts, &[])).await
+    }
+
+    pub async fn jobs(&self, filters: &[Filter<'_>]) -> Result<Vec<JobView>, Error> {
+        self.all(&["jobs"], filters).await
+    }
+
+    pub async fn job(&self, kind: JobKind, dir: &str) -> Result<JobView, Error> {
+        self.get(self.v1(&["jobs", kind.as_str(), dir], &[])).await
+    }
+
+    pub async fn job_log(&self, kind: JobKind, dir: &str) -> Result<String, Error> {
+        let bytes = self
+            .get_bytes(self.v1(&["jobs", kind.as_str(), dir, "log"], &[]))
+            .await?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    pub async fn wish(&self, kind: JobKind, dir: &str, wish: JobWish) -> Result<JobView, Error> {
+        let url = self.v1(&["jobs", kind.as_str(), dir, &wish.to_string()], &[]);
+        self.send_json(Method::POST, url, &json!({})).await
+    }
+
+    /// Every page of a list, one after the other.
+    async fn all<T: DeserializeOwned>(
+        &self,
+        parts: &[&str],
+        filters: &[Filter<'_>],
+    ) -> Result<Vec<T>, Error> {
+        let mut items = Vec::new();
+        let mut after = String::new();
+        loop {
+            let mut query = filters.to_vec();
+            query.extend([("limit", PAGE), ("after", after.as_str())]);
+            let page: Page<T> = self.get(self.v1(parts, &query)).await?;
+            items.extend(page.items);
+            match page.next {
+                Some(next) if next != after => after = next,
+                _ => return Ok(items),
+            }
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! `jobs`: what is being worked on, and what people want of it.
+
+use std::time::Duration;
+
+use cellmill_api::views::JobView;
+use cellmill_core::job::JobState;
+use cellmill_core::keys::JobKind;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::cli::table::{self, Table};
+use crate::cli::{Console, Error, Exit, ServerArgs, Tone};
+use crate::client::{Client, JobWish};
+
+/// Look at jobs, cancel them, raise them, repeat failed ones
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum JobsCommand {
+    /// List jobs
+    Ls(LsArgs),
+    /// Show one job with the units that run
+    Show(JobArgs),
+    /// Print a job's log
+    Log(JobArgs),
+    /// End a job without a result
+    Cancel(JobArgs),
+    /// Let a job's units go before those of others
+    Raise(JobArgs),
+    /// Do the failed units of a failed job again
+    Retry(JobArgs),
+    /// Follow a job until it ends
+    Watch(JobArgs),
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct LsArgs {
+    #[command(flatten)]
+    server: ServerArgs,
+    /// Only jobs in this state
+    #[arg(long, value_parser = ["assembling", "queued", "running", "collecting", "done", "failed", "cancelled"])]
+    state: Option<String>,
+    /// Only jobs of this kind
+    #[arg(long, value_parser = parse_kind)]
+    kind: Option<JobKind>,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct JobArgs {
+    /// Its directory, such as DkxD9Kjl
+    dir: String,
+    #[command(flatten)]
+    server: ServerArgs,
+    /// Its kind
+    #[arg(long, default_value = "data", value_parser = parse_kind)]
+    kind: JobKind,
+}
+
+fn parse_kind(text: &str) -> Result<JobKind, String> {
+    let kinds = JobKind::ALL.map(JobKind::as_str).join(", ");
+    JobKind::parse(text).ok_or_else(|| format!("the kinds of jobs are {kinds}"))
+}
+
+pub(crate) async fn run(command: JobsCommand, console: &mut Console) -> Result<Exit, Error> {
+    match command {
+        JobsCommand::Ls(args) => ls(&args, console).await,
+        JobsCommand::Show(args) => {
+            let job = args.server.client()?.job(args.kind, &args.dir).await?;
+            console.answer(&job, show)?;
+            Ok(Exit::Ok)
+        }
+        JobsCommand::Log(args) => log(&args, console).await,
+        JobsCommand::Cancel(args) => wish(&args, JobWish::Cancel, console).await,
+        JobsCommand::Raise(args) => wish(&args, JobWish::Raise, console).await,
+        JobsCommand::Retry(args) => wish(&args, JobWish::Retry, console).await,
+        JobsCommand::Watch(args) => {
+            let job = wait(&args.server.client()?, args.kind, &args.dir, console).await?;
+            console.answer(&job, show)?;
+            Ok(exit_of(&job))
+        }
+    }
+}
+
+async fn ls(args: &LsArgs, console: &mut Console) -> Result<Exit, Error> {
+    let filters = [
+        ("state", args.state.as_deref().unwrap_or_default()),
+        ("kind", args.kind.map_or("", JobKind::as_str)),
+    ];
+    let jobs = args.server.client()?.jobs(&filters).await?;
+    console.answer(&jobs, |console, jobs| {
+        if jobs.is_empty() {
+            return console.line("no jobs");
+        }
+        let mut table = Table::new([
+            "kind",
+            "directory",
+            "state",
+            "percent",
+            "units",
+            "left",
+            "for",
+        ]);
+        for job in jobs {
+            table.row([
+                job.kind.as_str().to_owned(),
+                job.dir.to_string(),
+                state_of(console, job),
+                job.percent.to_string(),
+                units_of(job),
+                job.eta_s.map(table::seconds).unwrap_or_default(),
+                job.description.clone(),
+            ]);
+        }
+        console.line(table.render())
+    })?;
+    Ok(Exit::Ok)
+}
+
+async fn log(args: &JobArgs, console: &mut Console) -> Result<Exit, Error> {
+    let log = args.server.client()?.job_log(args.kind, &args.dir).await?;
+    console.answer(&log, |console, log| console.text(log))?;
+    Ok(Exit::Ok)
+}
+
+async fn wish(args: &JobArgs, wish: JobWish, console: &mut Console) -> Result<Exit, Error> {
+    let client = args.server.client()?;
+    let job = client.wish(args.kind, &args.dir, wish).await?;
+    console.answer(&job, |console, job| {
+        let state = state_of(console, job);
+        console.line(format_args!(
+            "{} job {} is {state}",
+            job.kind.as_str(),
+            job.dir
+        ))
+    })?;
+    Ok(Exit::Ok)
+}
+
+fn show(console: &mut Console, job: &JobView) -> Result<(), Error> {
+    let mut table = Table::of_pairs();
+    let mut row = |what: &str, value: String| {
+        if !value.is_empty() {
+            table.row([what.to_owned(), value]);
+        }
+    };
+    row(
+        "job",
+        format!("{} {} (number {})", job.kind.as_str(), job.dir, job.number),
+    );
+    row("for", job.description.clone());
+    row("state", state_of(console, job));
+    row("percent", job.percent.to_string());
+    row("units", units_of(job));
+    row("left", job.eta_s.map(table::seconds).unwrap_or_default());
+    row(
+        "last sign of life",
+        format!("{} ago", table::seconds(job.fresh_s)),
+    );
+    row(
+        "silent since",
+        job.silent_since
+            .map(|it| table::moment(it))
+            .unwrap_or_default(),
+    );
+    row(
+        "round",
+        if job.round > 0 {
+            job.round.to_string()
+        } else {
+            String::new()
+        },
+    );
+    row("error", job.error.clone().unwrap_or_default());
+    console.line(table.render())?;
+    if !job.running.is_empty() {
+        let mut units = Table::new(["unit", "attempt", "worker", "percent", "step", "left"]);
+        for unit in &job.running {
+            units.row([
+                unit.unit.to_string(),
+                unit.attempt.to_string(),
+                unit.owner
+                    .as_ref()
+                    .map(ToString::to_string)
+                    .unwrap_or_default(),
+                unit.percent.to_string(),
+                unit.step.clone(),
+                unit.eta_s.map(table::seconds).unwrap_or_default(),
+            ]);
+        }
+        console.line("")?;
+        console.line(units.render())?;
+    }
+    if !job.history.is_empty() {
+        let mut history = Table::new(["when", "what"]);
+        for change in &job.history {
+            history.row([table::moment(change.at), change.what.clone()]);
+        }
+        console.line("")?;
+        console.line(history.render())?;
+    }
+    Ok(())
+}
+
+/// The job's state in its colour.
+pub(super) fn state_of(console: &Console, job: &JobView) -> String {
+    let tone = match job.state {
+        JobState::Done => Tone::Good,
+        JobState::Failed => Tone::Bad,
+        JobState::Cancelled => Tone::Plain,
+        _ => Tone::Busy,
+    };
+    console.paint(tone, state_name(job.state))
+}
+
+const fn state_name(state: JobState) -> &'static str {
+    match state {
+        JobState::Assembling => "assembling",
+        JobState::Queued => "queued",
+        JobState::Running => "running",
+        JobState::Collecting => "collecting",
+        JobState::Done => "done",
+        JobState::Failed => "failed",
+        JobState::Cancelled => "cancelled",
+    }
+}
+
+fn units_of(job: &JobView) -> String {
+    let units = job.units;
+    let mut text = format!("{}/{}", units.done, units.count);
+    if units.failed > 0 {
+        text += &format!(", {} failed", units.failed);
+    }
+    if units.running > 0 {
+        text += &format!(", {} running", units.running);
+    }
+    text
+}
+
+/// What the end of a job means to a program that waited for it.
+pub(super) fn exit_of(job: &JobView) -> Exit {
+    if job.state == JobState::Done {
+        Exit::Ok
+    } else {
+        Exit::Failed
+    }
+}
+
+/// Follows a job until it ends, with a bar on a terminal.
+pub(super) async fn wait(
+    client: &Client,
+    kind: JobKind,
+    dir: &str,
+    console: &Console,
+) -> Result<JobView, Error> {
+    let target = if console.shows_progress() {
+        ProgressDrawTarget::stderr()
+    } else {
+        ProgressDrawTarget::hidden()
+    };
+    let bar = ProgressBar::with_draw_target(Some(100), target);
+    let style = ProgressStyle::with_template("{msg} {wide_bar} {pos} %");
+    bar.set_style(style.expect("the template is a constant"));
+    let mut pause = Duration::from_millis(100);
+    loop {
+        let job = client.job(kind, dir).await?;
+        let left = job.eta_s.map(|it| format!(", {} left", table::seconds(it)));
+        bar.set_message(format!(
+            "{}{}",
+            state_name(job.state),
+            left.unwrap_or_default()
+        ));
+        bar.set_position(u64::from(job.percent));
+        if job.state.is_ended() {
+            bar.finish_and_clear();
+            return Ok(job);
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 3 / 2).min(Duration::from_secs(2));
+    }
+}

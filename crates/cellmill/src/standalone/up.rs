@@ -1,0 +1,163 @@
+//! `cellmill up`: one process that is the whole system.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use cellmill_api::{ApiParts, LocalUser, QueueNotify, router, serve};
+use cellmill_nets::DeviceError;
+use cellmill_queue::Queue;
+use cellmill_service::settings::SettingsError;
+use cellmill_service::{Settings, Shutdown};
+use cellmill_store::Store;
+use cellmill_store::uploads::{ApiUploads, Signer};
+use cellmill_vision::DecodeBudget;
+use cellmill_worker::{Algorithm, Parts, WorkerLoop, fresh_id};
+use cellmill_worker_gpu::algorithms::data::DataAlgorithm;
+use tokio::net::TcpListener;
+
+use super::functions::{Functions, image_limits};
+use super::{found, janitor};
+
+/// What the command line chooses; the rest are settings.
+#[derive(Clone, Debug)]
+pub struct UpOptions {
+    /// The folder of everything; made when it is not there.
+    pub root: PathBuf,
+    /// Where the api answers. Port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Units worked on at once; `None` leaves it to the settings. 0: none in this process.
+    pub workers: Option<usize>,
+}
+
+/// Why the process can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum UpError {
+    #[error("settings can't be used")]
+    Settings(#[source] SettingsError),
+    #[error("signals can't be received")]
+    Signals(#[source] std::io::Error),
+    #[error("root folder can't be opened")]
+    Store(#[source] cellmill_store::Error),
+    #[error("queue of the root can't be opened")]
+    Queue(#[source] cellmill_queue::Error),
+    #[error("copied files can't be watched for")]
+    Watch(#[source] cellmill_store::watch::WatchError),
+    #[error("address `{address}` can't be listened on\nhint: another program may listen there, choose one with --listen")]
+    Listen {
+        address: SocketAddr,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("device can't be used")]
+    Device(#[source] DeviceError),
+    #[error("worker can't start")]
+    Worker(#[source] cellmill_worker::Error),
+    #[error("server ended")]
+    Serve(#[source] std::io::Error),
+}
+
+/// What open work gets to end after a signal.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// Runs everything until a signal ends it.
+pub async fn up(options: UpOptions) -> Result<(), UpError> {
+    let settings = Settings::from_env().map_err(UpError::Settings)?;
+    let shutdown = Shutdown::on_signals().map_err(UpError::Signals)?;
+    std::fs::create_dir_all(&options.root).map_err(|it| UpError::Store(unmade(&options.root, it)))?;
+    let store = Store::open_folder(&options.root).await.map_err(UpError::Store)?;
+    let queue = open_queue(&store).map_err(UpError::Queue)?;
+    let listener = TcpListener::bind(options.listen)
+        .await
+        .map_err(|source| UpError::Listen { address: options.listen, source })?;
+    let address = listener.local_addr().map_err(UpError::Serve)?;
+
+    let budget = DecodeBudget::new(settings.images.decode_budget_bytes);
+    let functions = Functions::new(&store, &queue, &settings, &budget);
+    functions.serve(&shutdown);
+    found::watch(&store, &queue, &shutdown).map_err(UpError::Watch)?;
+    janitor::sweep(&functions.janitor, &shutdown);
+    work(&store, &queue, &settings, options.workers.unwrap_or(settings.workers), &budget, &shutdown)?;
+
+    let api = api_parts(&store, &queue, &settings).await?;
+    announce(address, store.root().unwrap_or(&options.root));
+    serve(listener, router(api), async { shutdown.tripped().await }).await.map_err(UpError::Serve)?;
+    if let Err(error) = shutdown.drained(GRACE).await {
+        tracing::warn!(error = cellmill_service::report(&error), "ended with work open; it goes on at the next start");
+    }
+    Ok(())
+}
+
+fn unmade(root: &Path, source: std::io::Error) -> cellmill_store::Error {
+    cellmill_store::Error::Open { url: root.display().to_string(), source: source.into() }
+}
+
+/// The queue file of a root.
+pub(super) fn open_queue(store: &Store) -> Result<Arc<dyn Queue>, cellmill_queue::Error> {
+    let root = store.root().unwrap_or(Path::new("."));
+    let file = root.join(".cellmill").join("queue.sqlite");
+    cellmill_queue::open(&format!("sqlite://{}", file.display()), cellmill_queue::Settings::default())
+}
+
+fn work(
+    store: &Store,
+    queue: &Arc<dyn Queue>,
+    settings: &Settings,
+    workers: usize,
+    budget: &DecodeBudget,
+    shutdown: &Shutdown,
+) -> Result<(), UpError> {
+    if workers == 0 {
+        return Ok(());
+    }
+    let data: Arc<dyn Algorithm> = Arc::new(DataAlgorithm::new(image_limits(settings), budget.clone()));
+    let options = cellmill_worker::Options {
+        timing: settings.timing,
+        window: settings.window,
+        concurrency: workers,
+        ..cellmill_worker::Options::new(fresh_id("up"))
+    };
+    let parts = Parts { store: store.clone(), queue: Arc::clone(queue) };
+    let worker = WorkerLoop::new(parts, vec![data], options).map_err(UpError::Worker)?;
+    let token = shutdown.token();
+    shutdown.spawn(async move {
+        if let Err(error) = worker.run(token).await {
+            tracing::error!(error = cellmill_service::report(&error), "worker ended");
+        }
+    });
+    Ok(())
+}
+
+async fn api_parts(store: &Store, queue: &Arc<dyn Queue>, settings: &Settings) -> Result<ApiParts, UpError> {
+    let signer = Signer::of_home(store).await.map_err(UpError::Store)?;
+    Ok(ApiParts {
+        store: store.clone(),
+        queue: Arc::clone(queue),
+        signer: Arc::new(ApiUploads { signer: signer.clone(), endpoint: "/uploads".to_owned() }),
+        receiver: Some(signer),
+        notify: Arc::new(QueueNotify(Arc::clone(queue))),
+        identity: Arc::new(LocalUser),
+        settings: cellmill_api::Settings {
+            max_image_bytes: settings.images.max_bytes,
+            max_points_bytes: settings.csv.max_bytes,
+            upload_ttl: settings.upload_ttl,
+            window: settings.window,
+            timing: settings.timing,
+            time_zone: settings.time_zone,
+            ..cellmill_api::Settings::default()
+        },
+    })
+}
+
+/// One line for people, and for programs that asked for a free port.
+fn announce(address: SocketAddr, root: &Path) {
+    let line = format!("cellmill is up at http://{address}, root {}\n", root.display());
+    // Nobody reads our standard output: no reason to end.
+    let _ = std::io::stdout().write_all(line.as_bytes());
+    let _ = std::io::stdout().flush();
+    if !address.ip().is_loopback() {
+        tracing::warn!(%address, "listening beyond this machine, and there is no sign-in yet");
+    }
+}

@@ -1,0 +1,101 @@
+//! Every object of the root, one after the other.
+
+use cellmill_core::keys::{DatasetFile, ObjectKey};
+use cellmill_core::records::{AuditEntry, LabelTypeSettings, Named, WorkerRecord};
+use cellmill_store::{Error, Store};
+use futures::TryStreamExt as _;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::finding::{Finding, Findings, Weight};
+use super::{dataset, images, jobs};
+
+/// What a root holds and what is wrong with it.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Verified {
+    pub objects: u64,
+    /// Objects at no documented place; they are left alone.
+    pub strangers: u64,
+    pub problems: u64,
+    pub notes: u64,
+    /// Problems first, then by key.
+    pub findings: Vec<Finding>,
+}
+
+/// Objects that are looked at together.
+const AT_ONCE: usize = 16;
+
+/// Checks every object of a store.
+pub async fn verify(store: &Store) -> Result<Verified, Error> {
+    let mut verified = Verified::default();
+    let checks = store
+        .list("")
+        .map_ok(|listed| async move { Ok(check(store, &listed.key).await) });
+    let mut checks = checks.try_buffer_unordered(AT_ONCE);
+    while let Some(checked) = checks.try_next().await? {
+        verified.objects += 1;
+        match checked {
+            Some(found) => verified.findings.extend(found),
+            None => verified.strangers += 1,
+        }
+    }
+    verified.findings.sort();
+    let count = |weight| {
+        let of_weight = verified.findings.iter().filter(|it| it.weight == weight);
+        of_weight.count() as u64
+    };
+    (verified.problems, verified.notes) = (count(Weight::Problem), count(Weight::Note));
+    Ok(verified)
+}
+
+/// `None`: not one of ours.
+async fn check(store: &Store, path: &str) -> Option<Vec<Finding>> {
+    let key = match ObjectKey::parse(path) {
+        Ok(key) => key?,
+        Err(error) => {
+            let source = std::error::Error::source(&error).map(|it| format!(": {it}"));
+            return Some(vec![Finding {
+                weight: Weight::Problem,
+                key: path.to_owned(),
+                rule: "key is of the layout",
+                detail: format!("{error}{}", source.unwrap_or_default()),
+            }]);
+        }
+    };
+    let mut it = Findings::new(store, &key);
+    match &key {
+        ObjectKey::Image(key) => images::image(&mut it, key).await,
+        ObjectKey::Points(key) => images::points(&mut it, key).await,
+        ObjectKey::ImageRecord(key) => images::image_record(&mut it, key).await,
+        ObjectKey::PointsRecord(key) => images::points_record(&mut it, key).await,
+        ObjectKey::StemRecord(key) => images::stem_record(&mut it, key).await,
+        ObjectKey::Label(key) => images::label(&mut it, key).await,
+        ObjectKey::ClassTable(_) => images::class_table(&mut it).await,
+        ObjectKey::LabelType(_) => parses_as_document::<Named<LabelTypeSettings>>(&mut it).await,
+        ObjectKey::Dataset(dir, DatasetFile::Job) => jobs::data_job(&mut it, dir).await,
+        ObjectKey::Dataset(_, file) => dataset::file(&mut it, file).await,
+        ObjectKey::Unit(key) => jobs::unit(&mut it, key).await,
+        ObjectKey::Active { kind, dir, round } => {
+            jobs::active(&mut it, *kind, dir, *round).await;
+        }
+        ObjectKey::Number(kind, number) => jobs::number(&mut it, *kind, *number).await,
+        ObjectKey::Worker(_) => parses_as_document::<WorkerRecord>(&mut it).await,
+        ObjectKey::Audit { .. } => parses_as_document::<AuditEntry>(&mut it).await,
+        ObjectKey::Index(_) | ObjectKey::Upload(_) => {
+            it.json::<Value>(&key).await;
+        }
+        ObjectKey::Project(..) if path.ends_with(".json") => {
+            it.json::<Value>(&key).await;
+        }
+        // Bytes that other documents name, and are checked with them.
+        ObjectKey::Project(..)
+        | ObjectKey::Cell { .. }
+        | ObjectKey::Cache(_)
+        | ObjectKey::UnitOutput { .. } => {}
+    }
+    Some(it.found)
+}
+
+async fn parses_as_document<D: cellmill_core::document::Document>(it: &mut Findings<'_>) {
+    it.document::<D>(it.key).await;
+}

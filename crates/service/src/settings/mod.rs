@@ -1,0 +1,12 @@
+//! What an operator can choose: read once at start from a map, checked as a whole, then never changed.
+//!
+//! Environment variables are the only source. They are listed in [`mod@env`]; nothing else reads them.
+
+pub mod env;
+mod parse;
+mod resolve;
+mod types;
+
+pub use env::table;
+pub use parse::{Problem, SettingsError};
+pub use types::{CsvLimits, ImageLimits, LogFormat, LogSettings, Settings};

@@ -1,0 +1,71 @@
+//! Changing a job: one event, one swap.
+
+use cellmill_core::ids::Dir;
+use cellmill_core::job::{Effects, JobEvent, JobRecord, NotAllowed};
+use cellmill_core::keys::{JobKind, ObjectKey};
+
+use crate::{Decision, Error, Store, Versioned};
+
+/// How an event ended that was applied to a job.
+#[derive(Clone, Debug)]
+pub enum Applied {
+    /// The job changed. The caller now carries the effects out (`cellmill_queue::hints`); when it is
+    /// killed before that, the janitor finds what should be out.
+    Changed(Versioned<JobRecord>, Effects),
+    /// The event changes nothing: it was applied before, or came too late.
+    Unchanged(Versioned<JobRecord>),
+    /// The job's state does not allow it.
+    NotAllowed(NotAllowed),
+    /// There is no such job.
+    Absent,
+}
+
+impl Store {
+    /// Applies an event to a job by compare-and-swap, on whatever the record says by then.
+    pub async fn change_job(
+        &self,
+        kind: JobKind,
+        dir: &Dir,
+        event: JobEvent,
+        window: usize,
+    ) -> Result<Applied, Error> {
+        let key = ObjectKey::job(kind, dir);
+        let now = self.now();
+        let mut effects = Effects::default();
+        let mut refusal = None;
+        let swapped = self
+            .swap::<JobRecord>(&key, |job| {
+                refusal = None;
+                let Some(job) = job else {
+                    return Decision::Keep;
+                };
+                match job.apply(event.clone(), window, now) {
+                    Ok(Some((next, caused))) => {
+                        effects = caused;
+                        Decision::Write(next)
+                    }
+                    Ok(None) => Decision::Keep,
+                    Err(not_allowed) => {
+                        refusal = Some(not_allowed);
+                        Decision::Keep
+                    }
+                }
+            })
+            .await?;
+        Ok(match (swapped.stored, swapped.changed, refusal) {
+            (None, _, _) => Applied::Absent,
+            (Some(job), true, _) => Applied::Changed(job, effects),
+            (Some(_), false, Some(refusal)) => Applied::NotAllowed(refusal),
+            (Some(job), false, None) => Applied::Unchanged(job),
+        })
+    }
+
+    /// Reads a job.
+    pub async fn read_job(
+        &self,
+        kind: JobKind,
+        dir: &Dir,
+    ) -> Result<Option<Versioned<JobRecord>>, Error> {
+        self.read(&ObjectKey::job(kind, dir)).await
+    }
+}

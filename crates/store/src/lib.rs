@@ -1,0 +1,38 @@
+//! Typed documents and bytes over one bucket or folder, which is the only database of Cellmill.
+//!
+//! [`Store`] is what the rest of the workspace sees: documents that are created once or changed by swap,
+//! bytes that appear whole or not at all, listings in key order, and the store's clock. Underneath is an
+//! `object_store::ObjectStore`: memory, or a folder on a local disk (see [`folder`]). What a document
+//! means is decided in `cellmill-core`; nothing here looks into one beyond its [`Stamp`].
+//!
+//! [`Stamp`]: cellmill_core::document::Stamp
+
+pub mod clock;
+mod error;
+pub mod fault;
+pub mod folder;
+pub mod jobs;
+mod key;
+mod memory;
+mod objects;
+mod retry;
+mod store;
+mod trail;
+mod typed;
+pub mod uploads;
+pub mod watch;
+mod writer;
+
+#[cfg(any(test, feature = "suite"))]
+pub mod suite;
+
+#[cfg(test)]
+mod homes;
+
+pub use error::{Cause, Error};
+pub use key::AsKey;
+pub use memory::MemoryStore;
+pub use objects::{Head, Level, Listed, Object, ObjectStream, Put, Written};
+pub use store::Store;
+pub use typed::{Created, Decision, Fresh, Replaced, Swapped, Versioned};
+pub use writer::{CreateOnly, ObjectWriter};

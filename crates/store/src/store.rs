@@ -1,0 +1,132 @@
+//! The handle that everything else holds.
+
+use std::path::{Path as FsPath, PathBuf};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use object_store::ObjectStore;
+
+use crate::clock::Clock;
+use crate::folder::FolderStore;
+use crate::{Error, MemoryStore};
+
+/// One bucket or folder. Cloning is cheap and every clone is the same store.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pub(crate) objects: Arc<dyn ObjectStore>,
+    clock: Clock,
+    root: Option<Arc<FsPath>>,
+}
+
+impl Store {
+    /// Opens the store that a URL names: `memory://` (a new, empty one) or `file:///absolute/root`.
+    ///
+    /// In a `file` URL percent-escapes are decoded, as everywhere. A root that does not exist is made.
+    pub async fn open(url: &str) -> Result<Self, Error> {
+        match Location::parse(url).map_err(|reason| Error::Open {
+            url: url.to_owned(),
+            source: reason.into(),
+        })? {
+            Location::Memory => Ok(Self::memory()),
+            Location::Folder(root) => Self::open_folder(&root).await,
+        }
+    }
+
+    /// Opens the folder `root`, which must be on a local disk and writable, making it if it is not there.
+    pub async fn open_folder(root: &FsPath) -> Result<Self, Error> {
+        let folder = FolderStore::open(root)
+            .await
+            .map_err(|source| Error::Open {
+                url: root.display().to_string(),
+                source: source.into(),
+            })?;
+        let root: Arc<FsPath> = folder.root().into();
+        Ok(Self {
+            objects: Arc::new(folder),
+            clock: Clock::System,
+            root: Some(root),
+        })
+    }
+
+    /// A new, empty store that lives as long as its handles.
+    pub fn memory() -> Self {
+        Self::over(Arc::new(MemoryStore::new()))
+    }
+
+    /// A store over any object store whose stamps are made by this machine's clock.
+    ///
+    /// The object store must honour [`CreateOnly`](crate::CreateOnly) in multipart uploads, as those of this crate do.
+    pub fn over(objects: Arc<dyn ObjectStore>) -> Self {
+        Self {
+            objects,
+            clock: Clock::System,
+            root: None,
+        }
+    }
+
+    /// The same store with its objects wrapped, as the fault layer does.
+    #[must_use]
+    pub fn wrapped(&self, wrap: impl FnOnce(Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore>) -> Self {
+        Self {
+            objects: wrap(Arc::clone(&self.objects)),
+            ..self.clone()
+        }
+    }
+
+    /// The store's time: what a stamp made now would say.
+    pub fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+
+    /// The folder, when the home is one: canonical, for what must live beside the objects
+    /// (the queue file, the secret) and for watching.
+    pub fn root(&self) -> Option<&FsPath> {
+        self.root.as_deref()
+    }
+}
+
+/// What a storage URL names.
+#[derive(Debug, PartialEq, Eq)]
+enum Location {
+    Memory,
+    Folder(PathBuf),
+}
+
+impl Location {
+    fn parse(url: &str) -> Result<Self, String> {
+        if url == "memory://" || url == "memory:" {
+            return Ok(Self::Memory);
+        }
+        let Some(rest) = url.strip_prefix("file://") else {
+            return Err("a storage URL is `memory://` or `file:///absolute/root`".to_owned());
+        };
+        let path = rest.strip_prefix("localhost").unwrap_or(rest);
+        if !path.starts_with('/') {
+            return Err(format!(
+                "a folder is given as an absolute path, `file:///{path}`"
+            ));
+        }
+        let path = percent_encoding::percent_decode_str(path)
+            .decode_utf8()
+            .map_err(|_| "the path is not UTF-8 once its percent-escapes are decoded".to_owned())?;
+        Ok(Self::Folder(PathBuf::from(path.as_ref())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_names_memory_or_an_absolute_folder() {
+        let folder = |path: &str| Ok(Location::Folder(PathBuf::from(path)));
+        assert_eq!(Location::parse("memory://"), Ok(Location::Memory));
+        assert_eq!(Location::parse("file:///data/lab"), folder("/data/lab"));
+        assert_eq!(Location::parse("file://localhost/data"), folder("/data"));
+        assert_eq!(Location::parse("file:///a%20b/%25"), folder("/a b/%"));
+        assert_eq!(Location::parse("file:///病例 1"), folder("/病例 1"));
+        for refused in ["", "/data", "file://data", "s3://bucket", "file:///%FF"] {
+            assert!(Location::parse(refused).is_err(), "{refused}");
+        }
+    }
+}

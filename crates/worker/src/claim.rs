@@ -1,0 +1,164 @@
+//! From a hint to a lease.
+
+use cellmill_core::job::{JobEvent, JobRecord, JobState};
+use cellmill_core::keys::{ObjectKey, UnitKey};
+use cellmill_core::unit::{Claim, UnitRecord, decide_claim};
+use cellmill_queue::hints;
+use cellmill_store::{Created, Replaced, Versioned};
+use tokio::time::Instant;
+
+use crate::Error;
+use crate::inner::Inner;
+
+/// Others may come in between this often before the claim is left to a later hint.
+const MAX_RACES: usize = 5;
+
+/// A unit that this worker holds.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    pub(crate) key: UnitKey,
+    /// The job as it was just before the claim.
+    pub(crate) job: JobRecord,
+    /// The unit as it was claimed.
+    pub(crate) record: Versioned<UnitRecord>,
+    /// When the write began that made the lease: it counts from here, by the own monotonic clock.
+    pub(crate) began: Instant,
+}
+
+impl Lease {
+    pub(crate) fn attempt(&self) -> u32 {
+        self.record.value.attempt
+    }
+}
+
+/// What became of a hint.
+#[derive(Debug)]
+pub(crate) enum Claimed {
+    /// The unit is ours, durably.
+    Mine(Box<Lease>),
+    /// There is nothing to do for it any more.
+    Settled,
+    /// It is too early.
+    NotYet,
+}
+
+impl Inner {
+    /// The rule of DESIGN 5.2: read the job, then the unit, decide, swap.
+    pub(crate) async fn claim(&self, key: &UnitKey) -> Result<Claimed, Error> {
+        for _ in 0..MAX_RACES {
+            let job = self.store.read_job(key.kind, &key.dir).await;
+            let Some(job) = job.map_err(Error::store("read the job of a unit"))? else {
+                return Ok(Claimed::Settled);
+            };
+            let unit = self
+                .store
+                .read::<UnitRecord>(&ObjectKey::Unit(key.clone()))
+                .await;
+            let unit = unit.map_err(Error::store("read a unit"))?;
+            let seen = unit.as_ref().map(|it| (&it.value, it.last_modified));
+            let (job, options) = (job.value, &self.options);
+            let decided = decide_claim(
+                &job,
+                seen,
+                key,
+                &options.id,
+                self.store.now(),
+                options.timing,
+            );
+            match decided {
+                Claim::NotYet => return Ok(Claimed::NotYet),
+                Claim::Live | Claim::Unknown | Claim::JobEnded(None) => {
+                    return Ok(Claimed::Settled);
+                }
+                Claim::Ended => {
+                    self.say_ended(key).await?;
+                    return Ok(Claimed::Settled);
+                }
+                Claim::JobEnded(Some(ended)) => {
+                    if self.put_unit(key, unit.as_ref(), ended).await?.is_some() {
+                        return Ok(Claimed::Settled);
+                    }
+                }
+                Claim::GiveUp(failed) => {
+                    if self.put_unit(key, unit.as_ref(), failed).await?.is_some() {
+                        self.say_ended(key).await?;
+                        return Ok(Claimed::Settled);
+                    }
+                }
+                Claim::Take(taken) => {
+                    let began = Instant::now();
+                    if let Some(record) = self.put_unit(key, unit.as_ref(), taken).await? {
+                        self.say_running(&job).await;
+                        let key = key.clone();
+                        return Ok(Claimed::Mine(Box::new(Lease {
+                            key,
+                            job,
+                            record,
+                            began,
+                        })));
+                    }
+                }
+            }
+        }
+        // So many hands on one unit: somebody has it.
+        Ok(Claimed::Settled)
+    }
+
+    /// Puts `next` in the place of what was read; `None` when somebody came in between.
+    async fn put_unit(
+        &self,
+        key: &UnitKey,
+        seen: Option<&Versioned<UnitRecord>>,
+        next: UnitRecord,
+    ) -> Result<Option<Versioned<UnitRecord>>, Error> {
+        let (key, attempt) = (ObjectKey::Unit(key.clone()), next.attempt);
+        let won = match seen {
+            None => match self
+                .store
+                .create(&key, next)
+                .await
+                .map_err(Error::store("claim a unit"))?
+            {
+                Created::Won(record) => Some(record),
+                Created::Exists(_) => None,
+            },
+            Some(seen) => match self
+                .store
+                .replace(&key, seen, next)
+                .await
+                .map_err(Error::store("claim a unit"))?
+            {
+                Replaced::Won(record) => Some(record),
+                Replaced::Lost(_) => None,
+            },
+        };
+        // An answer that was found by reading back may show what came after our write.
+        Ok(won.filter(|it| it.value.attempt == attempt))
+    }
+
+    /// Shows the job as running. A heartbeat does it again when this fails.
+    pub(crate) async fn say_running(&self, job: &JobRecord) {
+        if job.state != JobState::Queued {
+            return;
+        }
+        let changed = self
+            .store
+            .change_job(
+                job.kind,
+                &job.dir,
+                JobEvent::WorkStarted,
+                self.options.window,
+            )
+            .await;
+        if let Err(error) = changed {
+            tracing::warn!(dir = %job.dir, error = cellmill_service::report(&error), "job not shown as running");
+        }
+    }
+
+    /// "This unit ended", to collect.
+    pub(crate) async fn say_ended(&self, key: &UnitKey) -> Result<(), Error> {
+        let sent =
+            hints::send_collect_of(self.queue.as_ref(), key.kind, &key.dir, Some(key.unit)).await;
+        sent.map_err(Error::queue("say that a unit ended"))
+    }
+}

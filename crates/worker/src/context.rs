@@ -1,0 +1,244 @@
+//! What an algorithm may do while it works on a unit.
+
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
+
+use bytes::Bytes;
+use cellmill_core::ids::sha256_hex;
+use cellmill_core::keys::{ObjectKey, UnitKey};
+use cellmill_core::unit::{Output, Progress, RejectedInput};
+use cellmill_store::{Put, Store};
+use tokio_util::sync::CancellationToken;
+
+use crate::log::{Level, UnitLog};
+use crate::{Eta, Failure, Unit};
+
+/// An algorithm's view of the world while it works on one unit.
+#[derive(Debug)]
+pub struct Context {
+    store: Store,
+    unit: UnitKey,
+    attempt: u32,
+    board: Arc<Board>,
+    started: Instant,
+    eta: Eta,
+}
+
+impl Context {
+    /// A context that nobody supervises: for trying an algorithm without a loop around it.
+    pub fn unsupervised(store: Store, unit: &Unit) -> Self {
+        Self::new(store, unit, Arc::default())
+    }
+
+    pub(crate) fn new(store: Store, unit: &Unit, board: Arc<Board>) -> Self {
+        Self {
+            store,
+            unit: unit.key.clone(),
+            attempt: unit.attempt,
+            board,
+            started: Instant::now(),
+            eta: Eta::default(),
+        }
+    }
+
+    /// For reading inputs. What a unit writes goes through the methods below.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Writes an output of this attempt under its own folder. `name` is its role, such as `rows`; it counts
+    /// only when the outcome names it.
+    pub async fn write_output(
+        &self,
+        name: &str,
+        file: &str,
+        bytes: impl Into<Bytes> + Send,
+    ) -> Result<Output, Failure> {
+        let key = ObjectKey::UnitOutput {
+            unit: self.unit.clone(),
+            attempt: self.attempt,
+            file: file.to_owned(),
+        };
+        self.write(name, &key, bytes.into(), Put::Overwrite).await
+    }
+
+    /// Writes an output whose key names its content, such as a pack. Another attempt may have written the
+    /// same bytes before.
+    pub async fn write_shared(
+        &self,
+        name: &str,
+        key: &ObjectKey,
+        bytes: impl Into<Bytes> + Send,
+    ) -> Result<Output, Failure> {
+        self.write(name, key, bytes.into(), Put::IfSame).await
+    }
+
+    /// Writes something that any unit may write again from the same input, such as a loose cell. It replaces
+    /// what is there and belongs to no outcome.
+    pub async fn write_cached(
+        &self,
+        key: &ObjectKey,
+        bytes: impl Into<Bytes> + Send,
+    ) -> Result<(), Failure> {
+        self.write("", key, bytes.into(), Put::Overwrite).await?;
+        Ok(())
+    }
+
+    async fn write(
+        &self,
+        name: &str,
+        key: &ObjectKey,
+        bytes: Bytes,
+        put: Put,
+    ) -> Result<Output, Failure> {
+        let output = output_of(name, key, &bytes);
+        let written = self.store.put_bytes(key, bytes, put).await;
+        written.map_err(|error| Failure::of_store(format!("could not write `{key}`"), error))?;
+        Ok(output)
+    }
+
+    /// Reports how far the unit came (0 to 100) and what it does now. The time that is left is estimated
+    /// from the pace. Cheap: the next heartbeat carries it.
+    pub fn report(&mut self, percent: f64, step: &str) {
+        let elapsed = self.started.elapsed();
+        self.eta.reached(percent / 100.0, elapsed);
+        let mut progress = self.board.progress();
+        progress.percent = progress.percent.max(percent.clamp(0.0, 99.0) as u8);
+        progress.eta_s = self
+            .eta
+            .remaining(elapsed)
+            .map(|it| it.as_secs_f64().ceil() as u64);
+        step.clone_into(&mut progress.step);
+    }
+
+    /// Writes a line into the unit's log.
+    pub fn info(&self, text: &str) {
+        self.board.log(&self.store, Level::Info, text);
+    }
+
+    /// Writes a warning into the unit's log.
+    pub fn warn(&self, text: &str) {
+        self.board.log(&self.store, Level::Warning, text);
+    }
+
+    /// Leaves an input out, with a code for programs and a reason for people. It fails no unit.
+    pub fn rejected(&self, key: impl Into<String>, code: &str, reason: impl Into<String>) {
+        let rejected = RejectedInput {
+            key: key.into(),
+            code: code.to_owned(),
+            reason: reason.into(),
+        };
+        self.warn(&format!(
+            "left out `{}`: {}: {}",
+            rejected.key, rejected.code, rejected.reason
+        ));
+        self.board.rejected().push(rejected);
+    }
+
+    /// The inputs that were left out so far.
+    pub fn rejected_inputs(&self) -> Vec<RejectedInput> {
+        self.board.rejected().clone()
+    }
+
+    /// Is the result not wanted any more (cancelled, lost, or the process ends)?
+    pub fn should_stop(&self) -> bool {
+        self.board.stop.is_cancelled()
+    }
+
+    /// [`Failure::Stopped`] when the algorithm should stop, to use with `?`.
+    pub fn check_stop(&self) -> Result<(), Failure> {
+        self.stop_signal().check()
+    }
+
+    /// A handle for threads that compute for this unit.
+    pub fn stop_signal(&self) -> StopSignal {
+        StopSignal(self.board.stop.clone())
+    }
+}
+
+/// Tells threads of an algorithm whether to stop.
+#[derive(Clone, Debug)]
+pub struct StopSignal(CancellationToken);
+
+impl StopSignal {
+    /// As [`Context::should_stop`].
+    pub fn should_stop(&self) -> bool {
+        self.0.is_cancelled()
+    }
+
+    /// As [`Context::check_stop`].
+    pub fn check(&self) -> Result<(), Failure> {
+        if self.should_stop() {
+            Err(Failure::Stopped)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// What an object at `key` with these bytes is, as a commit names it.
+pub(crate) fn output_of(name: &str, key: &ObjectKey, bytes: &[u8]) -> Output {
+    Output {
+        name: name.to_owned(),
+        key: key.to_path(),
+        bytes: bytes.len() as u64,
+        sha256: sha256_hex(bytes),
+    }
+}
+
+/// Why a unit is stopped from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StopReason {
+    /// The job ended, or somebody wished so.
+    Cancelled,
+    /// The job is in a later round than this claim.
+    Superseded,
+    /// Somebody else holds the unit, or nobody can know.
+    LeaseLost,
+    /// The process ends.
+    Shutdown,
+}
+
+/// What the computation and its supervision tell each other. It outlives a panic of the algorithm.
+#[derive(Debug, Default)]
+pub(crate) struct Board {
+    progress: Mutex<Progress>,
+    log: Mutex<UnitLog>,
+    rejected: Mutex<Vec<RejectedInput>>,
+    stop: CancellationToken,
+    reason: OnceLock<StopReason>,
+}
+
+impl Board {
+    /// Asks the algorithm to stop. The first reason stays.
+    pub(crate) fn stop(&self, reason: StopReason) {
+        self.reason.get_or_init(|| reason);
+        self.stop.cancel();
+    }
+
+    pub(crate) fn stop_reason(&self) -> Option<StopReason> {
+        self.reason.get().copied()
+    }
+
+    pub(crate) fn progress(&self) -> MutexGuard<'_, Progress> {
+        lock(&self.progress)
+    }
+
+    pub(crate) fn rejected(&self) -> MutexGuard<'_, Vec<RejectedInput>> {
+        lock(&self.rejected)
+    }
+
+    pub(crate) fn log(&self, store: &Store, level: Level, text: &str) {
+        lock(&self.log).push(store.now(), level, text);
+    }
+
+    /// The log so far; what comes later is not in it.
+    pub(crate) fn take_log(&self, store: &Store) -> String {
+        std::mem::take(&mut *lock(&self.log)).finish(store.now())
+    }
+}
+
+/// A panic while one of these locks is held can leave at most half a line behind.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

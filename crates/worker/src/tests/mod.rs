@@ -1,0 +1,5 @@
+//! The loop over the memory homes, against the promises of DESIGN 5.
+
+mod faults;
+mod life;
+mod support;

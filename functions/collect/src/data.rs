@@ -1,0 +1,223 @@
+//! The result files of a data set: cellslist.csv, packs.json, log.txt, info2.json, info.json.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use cellmill_core::classes::{ClassTable, KnownClasses};
+use cellmill_core::formats::{CellsList, CellsListRow, DatasetCounts, DatasetInfo, Indent, to_json};
+use cellmill_core::job::{Cursor, DataParameters, JobEvent, JobRecord};
+use cellmill_core::keys::{DatasetFile, ObjectKey, Prefix, UnitKey};
+use cellmill_core::records::{Named, PackEntry, PackList};
+use cellmill_core::unit::{Output, RejectedInput, UnitRecord};
+use cellmill_store::{ObjectWriter, Put, Store};
+use futures::TryStreamExt as _;
+
+use crate::{Collect, Error, failed};
+
+/// Rows of one part of cellslist.csv.
+const ROWS_PER_PART: u64 = 1_000_000;
+/// The job is swapped at least this often, as a sign of life.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(20);
+/// Left-out images listed in the job's result; cellslist and log have the rest.
+const MAX_REJECTED_LISTED: usize = 100;
+
+/// Writes all files and returns the job's result.
+pub(crate) async fn write(collect: &Collect, job: &JobRecord, parameters: &DataParameters) -> Result<serde_json::Value, Error> {
+    let store = &collect.store;
+    let classes = known_classes(store).await.map_err(|it| failed(&job.dir, it))?;
+    let mut table = Table::begin(store, job).map_err(|it| failed(&job.dir, it))?;
+    let mut log = writer(store, job, DatasetFile::Log).map_err(|it| failed(&job.dir, it))?;
+    let mut gathered = Gathered::default();
+    let mut shown = Instant::now();
+    for number in 0..job.units.count {
+        let unit = committed(store, job, number).await?;
+        if let Some(rows) = output(&unit, "rows") {
+            let bytes = read_output(store, job, rows).await?;
+            let rows = read_rows(job, rows, &bytes)?;
+            table.append(store, job, &bytes, rows.len() as u64).await.map_err(|it| failed(&job.dir, it))?;
+            gathered.add_rows(&rows, &classes);
+        }
+        if let Some(text) = output(&unit, "log") {
+            let bytes = read_output(store, job, text).await?;
+            log.write(&bytes).await.map_err(|it| failed(&job.dir, it))?;
+        }
+        gathered.add_unit(&unit);
+        if shown.elapsed() > SIGN_OF_LIFE {
+            show_progress(collect, job, number).await?;
+            shown = Instant::now();
+        }
+    }
+    table.finish().await.map_err(|it| failed(&job.dir, it))?;
+    log.finish().await.map_err(|it| failed(&job.dir, it))?;
+    let files = gathered.files(job, parameters);
+    for (file, bytes) in [
+        (DatasetFile::Packs, files.packs),
+        (DatasetFile::Info2, files.info2),
+        (DatasetFile::Info, files.info),
+    ] {
+        let key = ObjectKey::Dataset(job.dir.clone(), file);
+        store.put_bytes(&key, bytes, Put::Overwrite).await.map_err(|it| failed(&job.dir, it))?;
+    }
+    Ok(gathered.result())
+}
+
+fn writer(store: &Store, job: &JobRecord, file: DatasetFile) -> Result<ObjectWriter, cellmill_store::Error> {
+    store.writer(&ObjectKey::Dataset(job.dir.clone(), file), Put::Overwrite)
+}
+
+async fn show_progress(collect: &Collect, job: &JobRecord, unit: u32) -> Result<(), Error> {
+    let cursor = Cursor { step: "cells".to_owned(), at: u64::from(unit), of: u64::from(job.units.count) };
+    let event = JobEvent::Progressed(cursor);
+    let applied = collect.store.change_job(job.kind, &job.dir, event, collect.window).await;
+    applied.map(drop).map_err(|it| failed(&job.dir, it))
+}
+
+async fn known_classes(store: &Store) -> Result<KnownClasses, cellmill_store::Error> {
+    let listed: Vec<_> = store.list(&Prefix::ClassTables.to_path()).try_collect().await?;
+    let mut tables = Vec::new();
+    for it in listed {
+        tables.extend(store.read::<Named<ClassTable>>(&it.key).await?.map(|it| it.value.value));
+    }
+    Ok(KnownClasses::new(&tables))
+}
+
+async fn committed(store: &Store, job: &JobRecord, unit: u32) -> Result<UnitRecord, Error> {
+    let key = ObjectKey::Unit(UnitKey { dir: job.dir.clone(), kind: job.kind, unit });
+    let record = store.read::<UnitRecord>(&key).await.map_err(|it| failed(&job.dir, it))?;
+    record.map(|it| it.value).ok_or_else(|| bad(job, &key.to_path(), "the unit's record is gone"))
+}
+
+fn output<'a>(unit: &'a UnitRecord, name: &str) -> Option<&'a Output> {
+    unit.outputs.iter().find(|it| it.name == name)
+}
+
+async fn read_output(store: &Store, job: &JobRecord, output: &Output) -> Result<Bytes, Error> {
+    let bytes = store.get_bytes(&output.key).await.map_err(|it| failed(&job.dir, it))?;
+    if bytes.len() as u64 != output.bytes {
+        return Err(bad(job, &output.key, "its length is not what was committed"));
+    }
+    Ok(bytes)
+}
+
+fn read_rows(job: &JobRecord, output: &Output, bytes: &[u8]) -> Result<Vec<CellsListRow>, Error> {
+    let read = CellsList::new(bytes).and_then(Iterator::collect::<Result<_, _>>);
+    read.map_err(|error| bad(job, &output.key, &cellmill_service::report(&error)))
+}
+
+fn bad(job: &JobRecord, key: &str, why: &str) -> Error {
+    Error::BadOutput { dir: job.dir.clone(), key: key.to_owned(), why: why.to_owned() }
+}
+
+/// cellslist.csv and its further parts, written as a stream.
+struct Table {
+    writer: ObjectWriter,
+    part: u32,
+    n_rows: u64,
+}
+
+impl Table {
+    fn begin(store: &Store, job: &JobRecord) -> Result<Self, cellmill_store::Error> {
+        Ok(Self { writer: writer(store, job, DatasetFile::CellsList { part: 0 })?, part: 0, n_rows: 0 })
+    }
+
+    /// Appends a unit's table; its header is kept only where a part begins.
+    async fn append(&mut self, store: &Store, job: &JobRecord, table: &[u8], n_rows: u64) -> Result<(), cellmill_store::Error> {
+        if self.n_rows > 0 && self.n_rows + n_rows > ROWS_PER_PART {
+            self.part += 1;
+            let next = writer(store, job, DatasetFile::CellsList { part: self.part })?;
+            std::mem::replace(&mut self.writer, next).finish().await?;
+            self.n_rows = 0;
+        }
+        let body = table.iter().position(|&it| it == b'\n').map_or(table.len(), |end| end + 1);
+        if self.writer.written() == 0 {
+            self.writer.write(&table[..body]).await?;
+        }
+        self.n_rows += n_rows;
+        self.writer.write(&table[body..]).await
+    }
+
+    async fn finish(mut self) -> Result<(), cellmill_store::Error> {
+        if self.writer.written() == 0 {
+            let mut header = Vec::new();
+            CellsListRow::write_header(&mut header);
+            self.writer.write(&header).await?;
+        }
+        self.writer.finish().await.map(drop)
+    }
+}
+
+/// What is counted on the way.
+#[derive(Default)]
+struct Gathered {
+    counts: DatasetCounts,
+    cells: BTreeSet<String>,
+    packs: Vec<PackEntry>,
+    rejected: Vec<RejectedInput>,
+    n_rejected: u64,
+    n_rows: u64,
+    n_duplicates: u64,
+}
+
+struct Files {
+    packs: Vec<u8>,
+    info: Vec<u8>,
+    info2: Vec<u8>,
+}
+
+impl Gathered {
+    fn add_rows(&mut self, rows: &[CellsListRow], classes: &KnownClasses) {
+        for row in rows {
+            self.counts.add(row, classes.polarity(row.celltype));
+            self.n_rows += 1;
+            self.n_duplicates += u64::from(row.duplicate);
+            // Beyond one part's rows the list would be larger than any reader of info2.json can take;
+            // cellslist.csv names them all.
+            if self.n_rows <= ROWS_PER_PART {
+                self.cells.insert(row.cellpath.clone());
+            }
+        }
+    }
+
+    fn add_unit(&mut self, unit: &UnitRecord) {
+        // A unit with many cells leaves several packs, one without cells none.
+        let packs = unit.outputs.iter().filter(|it| it.name == "pack");
+        self.packs.extend(packs.map(|it| PackEntry {
+            unit: unit.key.unit,
+            key: it.key.clone(),
+            bytes: it.bytes,
+            sha256: it.sha256.clone(),
+        }));
+        self.n_rejected += unit.rejected.len() as u64;
+        let room = MAX_REJECTED_LISTED.saturating_sub(self.rejected.len());
+        self.rejected.extend(unit.rejected.iter().take(room).cloned());
+    }
+
+    fn files(&self, job: &JobRecord, parameters: &DataParameters) -> Files {
+        let mut info = DatasetInfo::of_job(job, parameters);
+        info.status = 2;
+        self.counts.fill(&mut info);
+        info.origin_imgs = self.counts.images().map(str::to_owned).collect();
+        info.cells_crop = self.cells.iter().cloned().collect();
+        info.origin_total = info.origin_imgs.len() as u64;
+        info.cells_total = info.cells_crop.len() as u64;
+        let packs = PackList { v: 1, packs: self.packs.clone() };
+        Files {
+            packs: to_json(&packs, Indent::Two),
+            info2: to_json(&info, Indent::Two),
+            info: to_json(&info.without_lists(), Indent::One),
+        }
+    }
+
+    fn result(&self) -> serde_json::Value {
+        serde_json::json!({
+            "rows": self.n_rows,
+            "duplicates": self.n_duplicates,
+            "images": self.counts.images().count(),
+            "types": self.counts.types(),
+            "packs": self.packs.len(),
+            "n_rejected": self.n_rejected,
+            "rejected": self.rejected,
+        })
+    }
+}

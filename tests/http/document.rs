@@ -1,0 +1,236 @@
+//! The OpenAPI document: sound in itself, and true of the running api.
+
+use std::collections::BTreeSet;
+
+use cellmill_core::ids::Dir;
+use serde_json::{Value, json};
+
+use crate::server::{Server, bmp, escaped, image, points};
+
+const METHODS: [&str; 5] = ["get", "put", "post", "delete", "patch"];
+
+async fn document() -> (Server, Value) {
+    let server = Server::start().await;
+    let answer = server.get("/openapi.json").await;
+    assert_eq!(
+        (answer.status, answer.header("content-type")),
+        (200, "application/json")
+    );
+    let document = answer.json();
+    (server, document)
+}
+
+/// Every operation as (path, method, what the document says of it).
+fn operations(document: &Value) -> Vec<(&str, &str, &Value)> {
+    let mut all = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            assert!(METHODS.contains(&method.as_str()), "{path} {method}");
+            all.push((path.as_str(), method.as_str(), operation));
+        }
+    }
+    all
+}
+
+fn names_in_braces(path: &str) -> BTreeSet<&str> {
+    path.split('/')
+        .filter_map(|it| it.strip_prefix('{')?.strip_suffix('}'))
+        .collect()
+}
+
+#[tokio::test]
+async fn the_document_keeps_the_rules_of_openapi_3_1() {
+    let (_, document) = document().await;
+    assert_eq!(document["openapi"], "3.1.0");
+    assert_eq!(document["info"]["title"], "Cellmill");
+    assert!(document["info"]["version"].is_string());
+    let tags: Vec<&Value> = document["tags"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| &it["name"])
+        .collect();
+    let mut ids = BTreeSet::new();
+    for (path, method, operation) in operations(&document) {
+        let at = format!("{method} {path}");
+        assert!(path.starts_with('/') && !path.contains('*'), "{at}");
+        assert!(
+            ids.insert(operation["operationId"].as_str().expect("an id")),
+            "{at}: the id is not unique"
+        );
+        assert!(
+            operation["tags"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .all(|it| tags.contains(&it)),
+            "{at}"
+        );
+        assert!(operation["summary"].is_string(), "{at} says what it does");
+        let responses = operation["responses"].as_object().unwrap();
+        assert!(responses.keys().any(|it| it.starts_with('2')), "{at}");
+        for response in responses.values() {
+            assert!(response["description"].is_string(), "{at}");
+        }
+        let parameters = operation["parameters"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        let mut seen = BTreeSet::new();
+        let mut in_path = BTreeSet::new();
+        for parameter in &parameters {
+            let (name, place) = (
+                parameter["name"].as_str().unwrap(),
+                parameter["in"].as_str().unwrap(),
+            );
+            assert!(["path", "query"].contains(&place), "{at} {name}");
+            assert!(seen.insert((name, place)), "{at} {name} twice");
+            assert!(parameter["schema"].is_object(), "{at} {name}");
+            if place == "path" {
+                assert_eq!(parameter["required"], true, "{at} {name}");
+                in_path.insert(name);
+            }
+        }
+        assert_eq!(in_path, names_in_braces(path), "{at}");
+    }
+    check_references(&document, &document);
+}
+
+/// Every `$ref` leads somewhere.
+fn check_references(value: &Value, document: &Value) {
+    match value {
+        Value::Object(fields) => {
+            if let Some(Value::String(reference)) = fields.get("$ref") {
+                let pointer = reference.strip_prefix('#').expect("a local reference");
+                assert!(
+                    document.pointer(pointer).is_some(),
+                    "{reference} leads nowhere"
+                );
+            }
+            fields
+                .values()
+                .for_each(|it| check_references(it, document));
+        }
+        Value::Array(items) => items.iter().for_each(|it| check_references(it, document)),
+        _ => {}
+    }
+}
+
+/// What the parameters and bodies of the document stand for in a server that has one of everything.
+struct Sample {
+    image: String,
+    upload: String,
+}
+
+impl Sample {
+    async fn make(server: &Server) -> Self {
+        let classes = server
+            .put("/api/v1/classes/lab", &json!({"ids": {"RBC": 301}}))
+            .await;
+        assert_eq!(classes.status, 200, "{classes:?}");
+        let label_type = server
+            .put("/api/v1/label-types/cells", &json!({"algorithm": 0}))
+            .await;
+        assert_eq!(label_type.status, 200, "{label_type:?}");
+        let bytes = bmp(120, 110, 9);
+        let image = server.upload(&image("a.bmp", &bytes), &bytes).await;
+        let csv = b"X,Y,Type\n50,50,301\n";
+        server.upload(&points("a.csv", csv), csv).await;
+        let new = json!({"batches": ["b1"], "dir": "DkxD9Kjl"});
+        let dataset = server.post("/api/v1/datasets", &new).await;
+        assert_eq!(dataset.status, 201, "{dataset:?}");
+        assert!(Dir::parse("DkxD9Kjl").is_ok());
+        let other = server
+            .grant(&crate::server::image("b.bmp", &bmp(9, 9, 1)))
+            .await;
+        let upload = other["url"]
+            .as_str()
+            .unwrap()
+            .trim_start_matches("/uploads/")
+            .to_owned();
+        Self { image, upload }
+    }
+
+    fn parameter(&self, path: &str, name: &str) -> Option<String> {
+        Some(match name {
+            "token" => self.upload.clone(),
+            "key" => escaped(&self.image),
+            "batch" => "b1".to_owned(),
+            "dir" => "DkxD9Kjl".to_owned(),
+            "kind" if path.contains("{kind}") => "data".to_owned(),
+            "path" => "data.json".to_owned(),
+            "name" if path.contains("label-types") => "cells".to_owned(),
+            "name" => "lab".to_owned(),
+            _ => return None,
+        })
+    }
+
+    fn body(&self, path: &str) -> Value {
+        match path {
+            "/api/v1/uploads" => json!({"files": [image("c.bmp", b"x")]}),
+            "/api/v1/status" => json!({"keys": [self.image]}),
+            "/api/v1/datasets" => json!({"batches": ["b1"]}),
+            "/api/v1/image/label" => json!({"operations": []}),
+            "/api/v1/classes/{name}" => json!({"ids": {"RBC": 301}}),
+            "/api/v1/label-types/{name}" => json!({"algorithm": 0}),
+            _ => panic!("{path} has no sample body"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_path_of_the_document_answers() {
+    let (server, document) = document().await;
+    let sample = Sample::make(&server).await;
+    let mut n_asked = 0;
+    for (path, method, operation) in operations(&document) {
+        let mut url = path.to_owned();
+        let mut query = Vec::new();
+        for parameter in operation["parameters"].as_array().into_iter().flatten() {
+            let name = parameter["name"].as_str().unwrap();
+            let Some(value) = sample.parameter(path, name) else {
+                assert_ne!(parameter["required"], true, "{path} {name} has no sample");
+                continue;
+            };
+            match parameter["in"].as_str().unwrap() {
+                "path" => url = url.replace(&format!("{{{name}}}"), &value),
+                _ => query.push(format!("{name}={value}")),
+            }
+        }
+        if !query.is_empty() {
+            url = format!("{url}?{}", query.join("&"));
+        }
+        let mut request = server.request(&method.to_uppercase(), &url);
+        if path == "/uploads/{token}" {
+            request = request
+                .header("content-type", "application/octet-stream")
+                .body(bmp(9, 9, 1));
+        } else if !operation["requestBody"].is_null() {
+            request = request.json(&sample.body(path));
+        }
+        let answer = server.send(request).await;
+        let status = answer.status;
+        assert!(
+            status < 500 && status != 404 && status != 405,
+            "{method} {url}: {answer:?}"
+        );
+        // What the document promises beside the errors.
+        let is_documented = operation["responses"].get(status.to_string()).is_some();
+        assert!(
+            is_documented || status >= 400,
+            "{method} {url}: {status} is not documented"
+        );
+        n_asked += 1;
+    }
+    assert!(n_asked > 25, "{n_asked}");
+}
+
+/// The document is also made without a running api, and is the same.
+#[tokio::test]
+async fn the_document_is_the_same_without_a_server() {
+    let (_, document) = document().await;
+    assert_eq!(
+        serde_json::from_str::<Value>(&cellmill_api::document()).unwrap(),
+        document
+    );
+}

@@ -1,0 +1,10 @@
+//! The edge: what the api answers over HTTP, on a port of its own, from outside.
+
+mod datasets;
+mod document;
+mod edge;
+mod images;
+mod jobs;
+mod names;
+mod server;
+mod uploads;

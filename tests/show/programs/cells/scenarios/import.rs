@@ -1,0 +1,373 @@
+//! Photographs and points in; images, labels, cells and data sets out.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+use crate::data::{Folder, Truth, size_of, stem};
+use crate::figure::Figures;
+use crate::files::{Cell, Dataset};
+use crate::finder_score::{Score, Side4, confirmed};
+use crate::http::{Client, text};
+use crate::process::Mill;
+use crate::show::{Show, Wish};
+
+/// The default of `--match-radius` (FORMATS, decision 5).
+const MATCH_RADIUS: u32 = 20;
+/// The default of `--size`.
+const CROP_SIZE: u32 = 100;
+/// What Otsu and a watershed reach on the blood fields with everyday tools (the data's README).
+const FINDER_RECALL: f64 = 0.69;
+const FINDER_PRECISION: f64 = 0.37;
+
+/// What must be the same whatever batches, cases and files are called.
+#[derive(Debug, PartialEq, Eq)]
+struct Counts {
+    n_images: usize,
+    n_rows: usize,
+    /// Cells of types 0, 1, 2 by class.
+    cells: [BTreeMap<u32, usize>; 3],
+}
+
+pub(super) async fn run(show: &Show, figures: &mut Figures) -> Result<()> {
+    for folder in show.folders()? {
+        let name = format!("import.{}", folder.name);
+        let counts = import(show, figures, &folder, &name).await?;
+        let copy = show
+            .make_place("import")?
+            .join(format!("{}-renamed", folder.name));
+        renamed(&folder, &copy)?;
+        let renamed = Folder::read(&copy)?;
+        let again = import(show, figures, &renamed, &format!("{name}.renamed")).await?;
+        if again != counts {
+            eprintln!("was {counts:?}, is {again:?}");
+        }
+        figures.holds(&format!("{name}.renamed.same_counts"), again == counts);
+    }
+    Ok(())
+}
+
+/// Imports a folder into a root of its own and looks at everything that came of it.
+async fn import(show: &Show, figures: &mut Figures, folder: &Folder, name: &str) -> Result<Counts> {
+    let root = show
+        .make_place("import")?
+        .join(format!("{}-root", folder.name));
+    let mill = Mill::up(&show.program, &root).await?;
+    let report = show.import(&folder.path, &mill).await?;
+    figures.told(
+        &format!("{name}.seconds"),
+        report["elapsed_ms"].as_f64().unwrap_or(f64::NAN) / 1000.0,
+        "s",
+    );
+    let sizes = images(figures, mill.client(), folder, name).await?;
+    let truth = folder.truth(&sizes)?;
+    let n_rows = truth.values().map(Vec::len).sum();
+    labels(figures, mill.client(), folder, &truth, name).await?;
+    let mut cells = Vec::new();
+    for data_type in ["0", "1", "2"] {
+        let dir = format!("Show{data_type}");
+        let wish = Wish {
+            dir: &dir,
+            data_type,
+            batches: folder.batches(),
+            waits: true,
+        };
+        show.make_dataset(&mill, &wish).await?;
+        let dataset = Dataset::of(&root, &dir);
+        let problems = dataset.problems(folder.images.len(), CROP_SIZE)?;
+        say(&problems);
+        figures.exactly(
+            &format!("{name}.type{data_type}.file_problems"),
+            problems.len(),
+            "problems",
+            0,
+        );
+        cells.push(dataset.cells()?);
+    }
+    let [detected, pointed, both] = &cells[..] else {
+        unreachable!("three data sets were made");
+    };
+    figures.exactly(&format!("{name}.type1.rows"), pointed.len(), "rows", n_rows);
+    let n_wrong = points_wrong(pointed, &truth);
+    figures.exactly(&format!("{name}.type1.rows_wrong"), n_wrong, "rows", 0);
+    scores(figures, name, &truth, detected, both);
+    pairs(figures, name, &truth, detected, both);
+    mill.stop().await?;
+    verify(show, figures, &root, name).await?;
+    show.clear(&root)?;
+    Ok(Counts {
+        n_images: folder.images.len(),
+        n_rows,
+        cells: [detected, pointed, both].map(|it| by_class(it)),
+    })
+}
+
+/// All images are recorded as they are, with thumbnails. Gives their sizes.
+async fn images(
+    figures: &mut Figures,
+    client: &Client,
+    folder: &Folder,
+    name: &str,
+) -> Result<HashMap<String, (u32, u32)>> {
+    let views = client.all("/api/v1/images", &[]).await?;
+    let mut sizes = HashMap::new();
+    let mut n_thumbnails = 0;
+    for view in &views {
+        let key = text(&view["key"]);
+        let side = |it: &str| view[it].as_u64().unwrap_or(0) as u32;
+        if view["state"] == "ok" {
+            sizes.insert(key.clone(), (side("width"), side("height")));
+        }
+        let thumbnail = client
+            .bytes("/api/v1/image/thumbnail", &[("key", &key)])
+            .await?;
+        n_thumbnails += usize::from(thumbnail.starts_with(&[0xff, 0xd8, 0xff]));
+    }
+    let mut n_as_they_are = 0;
+    for image in &folder.images {
+        let bytes = fs::read(&image.path).with_context(|| image.key.clone())?;
+        let told = sizes.get(&image.key);
+        let is_right = told.is_some_and(|told| size_of(&bytes).is_none_or(|it| it == *told));
+        let served = client
+            .bytes("/api/v1/image/bytes", &[("key", &image.key)])
+            .await;
+        n_as_they_are += usize::from(is_right && served.is_ok_and(|it| it == bytes));
+    }
+    let n = folder.images.len();
+    figures.exactly(&format!("{name}.images_recorded"), sizes.len(), "images", n);
+    figures.exactly(
+        &format!("{name}.images_as_they_are"),
+        n_as_they_are,
+        "images",
+        n,
+    );
+    figures.exactly(&format!("{name}.thumbnails"), n_thumbnails, "images", n);
+    Ok(sizes)
+}
+
+/// Every image has a label, with the good rows of its CSV and no others.
+async fn labels(
+    figures: &mut Figures,
+    client: &Client,
+    folder: &Folder,
+    truth: &Truth,
+    name: &str,
+) -> Result<()> {
+    let (mut n_labels, mut n_rows, mut n_same) = (0, 0, 0);
+    for image in &folder.images {
+        let key = [("key", image.key.as_str())];
+        let Ok(label) = client.get("/api/v1/image/label", &key).await else {
+            continue;
+        };
+        let number = |it: &serde_json::Value| it.as_u64().unwrap_or(u64::MAX);
+        let mut shown: Vec<[u64; 3]> = label["cells"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|it| [number(&it["x"]), number(&it["y"]), number(&it["class"])])
+            .collect();
+        let rows = truth.get(&image.key).into_iter().flatten();
+        let mut expected: Vec<[u64; 3]> = rows
+            .map(|it| [it.x, it.y, it.class].map(u64::from))
+            .collect();
+        shown.sort_unstable();
+        expected.sort_unstable();
+        n_labels += 1;
+        n_rows += shown.len();
+        n_same += usize::from(shown == expected);
+    }
+    let n = folder.images.len();
+    figures.exactly(&format!("{name}.labels"), n_labels, "images", n);
+    figures.exactly(&format!("{name}.labels_as_the_csv"), n_same, "images", n);
+    let n_good = truth.values().map(Vec::len).sum();
+    figures.exactly(&format!("{name}.rows_in_labels"), n_rows, "rows", n_good);
+    let points = client.all("/api/v1/points", &[]).await?;
+    let n_applied = points.iter().filter(|it| it["state"] == "applied").count();
+    let n_csvs = folder.csvs.len();
+    figures.exactly(&format!("{name}.csvs_applied"), n_applied, "files", n_csvs);
+    Ok(())
+}
+
+/// Rows of a type-1 data set that no row of a CSV asks for, and the other way round.
+fn points_wrong(cells: &[Cell], truth: &Truth) -> usize {
+    let mut open: HashMap<(&str, u32), i64> = HashMap::new();
+    for (image, rows) in truth {
+        for row in rows {
+            *open.entry((image, row.class)).or_default() += 1;
+        }
+    }
+    for cell in cells {
+        *open.entry((&cell.image, cell.class)).or_default() -= 1;
+    }
+    open.values().map(|it| it.unsigned_abs() as usize).sum()
+}
+
+/// Recall and precision against the doctors' boxes.
+fn scores(figures: &mut Figures, name: &str, truth: &Truth, detected: &[Cell], both: &[Cell]) {
+    let boxes: BTreeMap<&str, Vec<Side4>> = truth
+        .iter()
+        .map(|(image, rows)| {
+            let rows = rows.iter().filter(|it| !it.is_repeat);
+            (image.as_str(), rows.filter_map(|it| it.bbox).collect())
+        })
+        .collect();
+    let sizes: BTreeSet<_> = boxes
+        .values()
+        .flatten()
+        .map(|it| (it[2] - it[0], it[3] - it[1]))
+        .collect();
+    // Boxes that are all alike were drawn around points: they say where a cell is, not how large.
+    let is_measured = sizes.len() > 1;
+    for (data_type, cells, has_goal) in [(0, detected, is_measured), (2, both, false)] {
+        let kernels = kernels(cells);
+        let mut score = Score::default();
+        for (image, truth) in &boxes {
+            score.add(truth, kernels.get(image).map_or(&[], Vec::as_slice));
+        }
+        let name = format!("{name}.type{data_type}");
+        figures.told(&format!("{name}.cells"), cells.len() as f64, "cells");
+        let (recall, precision) = (format!("{name}.recall"), format!("{name}.precision"));
+        if has_goal {
+            figures.at_least(&recall, score.recall(), "IoU 0.5", FINDER_RECALL);
+            figures.at_least(&precision, score.precision(), "IoU 0.5", FINDER_PRECISION);
+        } else {
+            figures.told(&recall, score.recall(), "IoU 0.5");
+            figures.told(&precision, score.precision(), "IoU 0.5");
+        }
+    }
+}
+
+/// Type 2 again, naively, from the detections of type 0.
+fn pairs(figures: &mut Figures, name: &str, truth: &Truth, detected: &[Cell], both: &[Cell]) {
+    let found = kernels(detected);
+    let mut given: BTreeMap<&str, Vec<(Side4, u32)>> = BTreeMap::new();
+    for cell in both {
+        given
+            .entry(&cell.image)
+            .or_default()
+            .push((cell.kernel, cell.class));
+    }
+    let (mut n_expected, mut n_wrong, mut n_twice) = (0, 0, 0);
+    for (image, rows) in truth {
+        let found = found.get(image.as_str()).map_or(&[][..], Vec::as_slice);
+        let expected = confirmed(rows, found, MATCH_RADIUS);
+        let mut given = given.remove(image.as_str()).unwrap_or_default();
+        given.sort_unstable();
+        let boxes: BTreeSet<Side4> = given.iter().map(|it| it.0).collect();
+        n_twice += given.len() - boxes.len();
+        n_expected += expected.len();
+        let missing = expected.iter().filter(|it| !given.contains(it)).count();
+        let extra = given.iter().filter(|it| !expected.contains(it)).count();
+        n_wrong += missing + extra;
+    }
+    n_wrong += given.values().map(Vec::len).sum::<usize>();
+    figures.exactly(
+        &format!("{name}.type2.pairs"),
+        both.len(),
+        "pairs",
+        n_expected,
+    );
+    figures.exactly(&format!("{name}.type2.pairs_wrong"), n_wrong, "pairs", 0);
+    figures.exactly(
+        &format!("{name}.type2.boxes_used_twice"),
+        n_twice,
+        "boxes",
+        0,
+    );
+}
+
+fn kernels(cells: &[Cell]) -> BTreeMap<&str, Vec<Side4>> {
+    let mut kernels: BTreeMap<&str, Vec<Side4>> = BTreeMap::new();
+    for cell in cells {
+        kernels.entry(&cell.image).or_default().push(cell.kernel);
+    }
+    kernels
+}
+
+fn by_class(cells: &[Cell]) -> BTreeMap<u32, usize> {
+    let mut counts = BTreeMap::new();
+    for cell in cells {
+        *counts.entry(cell.class).or_default() += 1;
+    }
+    counts
+}
+
+/// `cellmill verify` finds nothing.
+async fn verify(show: &Show, figures: &mut Figures, root: &Path, name: &str) -> Result<()> {
+    let root = root.to_string_lossy();
+    let ran = show
+        .program
+        .run(&["verify", "--root", &root, "--json"])
+        .await?;
+    if ran.code != Some(0) {
+        eprintln!("{:#}", ran.json()?);
+    }
+    figures.holds(&format!("{name}.verify_finds_nothing"), ran.code == Some(0));
+    Ok(())
+}
+
+/// Copies a folder under other names of batch, case and files: odd ones, all legal.
+fn renamed(folder: &Folder, to: &Path) -> Result<()> {
+    let mut batches = HashMap::new();
+    let mut cases = HashMap::new();
+    let mut stems = HashMap::new();
+    for image in &folder.images {
+        let n = batches.len();
+        let batch = batches
+            .entry(image.batch.as_str())
+            .or_insert_with(|| format!("批次 {n}_a.b%"));
+        let n = cases.len();
+        let case = cases
+            .entry((image.batch.as_str(), image.case.as_str()))
+            .or_insert_with(|| format!("病 例%41_{n}.x"));
+        let own = stem(&image.name);
+        let n = stems.len();
+        let place = (image.batch.as_str(), image.case.as_str(), own);
+        let new = stems
+            .entry(place)
+            .or_insert_with(|| format!("细胞 图_{n}%20.v1 a+b"));
+        let name = format!("{new}{}", &image.name[own.len()..]);
+        place_file(
+            &image.path,
+            &to.join("img")
+                .join(batch)
+                .join(case)
+                .join("Images")
+                .join(name),
+        )?;
+    }
+    for csv in &folder.csvs {
+        let place = (csv.batch.as_str(), csv.case.as_str(), csv.stem.as_str());
+        let case = cases.get(&(csv.batch.as_str(), csv.case.as_str()));
+        let Some(((batch, case), stem)) = batches
+            .get(csv.batch.as_str())
+            .zip(case)
+            .zip(stems.get(&place))
+        else {
+            continue;
+        };
+        let target = to.join("csv").join(batch).join(&csv.date).join(case);
+        place_file(&csv.path, &target.join(format!("{stem}.csv")))?;
+    }
+    let classes = folder.path.join("classes.json");
+    if classes.exists() {
+        place_file(&classes, &to.join("classes.json"))?;
+    }
+    Ok(())
+}
+
+fn place_file(from: &Path, to: &Path) -> Result<()> {
+    let folder = to.parent().context("a file lies in a folder")?;
+    fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
+    fs::copy(from, to).with_context(|| format!("copy {}", from.display()))?;
+    Ok(())
+}
+
+/// The first few problems, on stderr.
+fn say(problems: &[String]) {
+    for problem in problems.iter().take(10) {
+        eprintln!("  {problem}");
+    }
+}

@@ -1,0 +1,15 @@
+//! One module a scenario.
+
+mod hostile;
+mod import;
+mod jobs;
+mod kill;
+mod many;
+mod names;
+mod openapi;
+mod order;
+mod picture;
+mod resume;
+mod run;
+
+pub(crate) use run::{NAMES, run};

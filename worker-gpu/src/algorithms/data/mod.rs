@@ -1,0 +1,16 @@
+//! Cutting cells out of images: data sets of type 0, 1 and 2 (FORMATS A.8, A.9).
+//!
+//! The outputs are a pure function of the frozen input: the rows of the unit, its packs and, with
+//! `parameter_cache` 1, the loose pictures.
+
+mod algorithm;
+mod cached;
+mod image;
+mod packer;
+mod plan;
+mod rows;
+#[cfg(test)]
+mod tests;
+
+pub use algorithm::DataAlgorithm;
+pub use plan::{Cut, by_both, by_detections, by_points};

@@ -1,0 +1,3 @@
+//! One module an algorithm.
+
+pub mod data;

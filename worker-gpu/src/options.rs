@@ -1,0 +1,79 @@
+//! The command line.
+
+use cellmill_core::keys::JobKind;
+use cellmill_core::messages::UnitClass;
+use cellmill_nets::Device;
+use clap::Parser;
+
+/// Takes units of jobs from a queue and works on them until it is told to stop.
+///
+/// Beside a standalone program over a folder: `worker-gpu --store file:///data/lab`.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "worker-gpu", version)]
+pub struct Options {
+    /// Where everything is kept: `file:///absolute/root`; the setting `CELLMILL_STORE` when left out
+    #[arg(long, value_name = "URL")]
+    pub store: Option<String>,
+    /// Where hints come from: `sqlite:///folder/file`; the setting `CELLMILL_QUEUE` when left out, and without
+    /// that the queue file in the store's folder
+    #[arg(long, value_name = "URL")]
+    pub queue: Option<String>,
+    /// A class of units to serve; repeat it for more
+    #[arg(long = "class", value_name = "CLASS", default_value = "cpu", value_parser = UnitClass::parse)]
+    pub classes: Vec<UnitClass>,
+    /// The kinds of jobs to take, separated by commas
+    #[arg(long, value_name = "KINDS", value_delimiter = ',', default_value = "data", value_parser = kind)]
+    pub kinds: Vec<JobKind>,
+    /// What to compute on: `cpu` or `cuda:<n>`; a device that is not there is an error
+    #[arg(long, default_value = "cpu")]
+    pub device: Device,
+    /// Units at the same time, each on a thread of its own; the setting `CELLMILL_THREADS` when left out
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub threads: Option<u16>,
+}
+
+fn kind(text: &str) -> Result<JobKind, String> {
+    JobKind::parse(text).ok_or_else(|| {
+        let known: Vec<&str> = JobKind::ALL.iter().map(|it| it.as_str()).collect();
+        format!("a kind of job is one of {}", known.join(", "))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<Options, clap::Error> {
+        Options::try_parse_from(["worker-gpu"].iter().chain(arguments))
+    }
+
+    #[test]
+    fn the_defaults_work_beside_a_standalone_program() {
+        let options = parse(&[]).unwrap();
+        assert_eq!(
+            (options.kinds, options.classes),
+            (vec![JobKind::Data], vec![UnitClass::cpu()])
+        );
+        assert_eq!(
+            (options.device, options.store, options.queue),
+            (Device::Cpu, None, None)
+        );
+    }
+
+    #[test]
+    fn what_is_not_known_is_refused_by_name() {
+        for (arguments, told) in [
+            (["--device", "gpu"], "`cuda:<n>`"),
+            (["--kinds", "data,bake"], "one of data, train"),
+            (["--class", "A"], "lower-case"),
+            (["--threads", "0"], "1..=256"),
+        ] {
+            let error = parse(&arguments).unwrap_err().to_string();
+            assert!(error.contains(told), "{error}");
+        }
+        assert_eq!(
+            parse(&["--kinds", "data,train"]).unwrap().kinds,
+            [JobKind::Data, JobKind::Train]
+        );
+    }
+}

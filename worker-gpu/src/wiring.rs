@@ -1,0 +1,93 @@
+//! From options and settings to a running worker.
+
+use std::sync::Arc;
+
+use cellmill_nets::DeviceError;
+use cellmill_queue::Queue;
+use cellmill_service::Settings;
+use cellmill_store::Store;
+use cellmill_vision::{DecodeBudget, Limits};
+use cellmill_worker::{Algorithm, Parts, WorkerLoop, fresh_id};
+use tokio_util::sync::CancellationToken;
+
+use crate::Options;
+use crate::algorithms::data::DataAlgorithm;
+
+/// Why the worker can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The device is not there.
+    #[error("worker can't start")]
+    Device(#[source] DeviceError),
+    /// Nobody said where everything is kept.
+    #[error(
+        "no storage was named\nhint: give `--store file:///absolute/root` or set `CELLMILL_STORE`"
+    )]
+    NoStore,
+    /// The storage can't be opened.
+    #[error("worker can't start")]
+    Store(#[source] cellmill_store::Error),
+    /// The storage has no folder in which the queue file would be.
+    #[error(
+        "storage `{store}` has no queue file of its own\nhint: give `--queue sqlite:///folder/file`"
+    )]
+    NoQueue {
+        /// The URL of the storage.
+        store: String,
+    },
+    /// The queue can't be opened.
+    #[error("worker can't start")]
+    Queue(#[source] cellmill_queue::Error),
+    /// The worker does not start.
+    #[error("worker can't start")]
+    Worker(#[source] cellmill_worker::Error),
+}
+
+/// Works until `shutdown` is cancelled. What the options leave open is taken from the settings.
+pub async fn run(
+    options: Options,
+    settings: Settings,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
+    // Before anything else: a worker on the wrong device must not take a single unit.
+    let device = options.device.open().map_err(Error::Device)?;
+    let url = options.store.or(settings.store).ok_or(Error::NoStore)?;
+    let store = Store::open(&url).await.map_err(Error::Store)?;
+    let queue = open_queue(&store, &url, options.queue.or(settings.queue))?;
+    let limits = Limits {
+        max_bytes: settings.images.max_bytes,
+        max_side: settings.images.max_side,
+        max_decoded_bytes: settings.images.max_decoded_bytes,
+        ..Limits::default()
+    };
+    let data = DataAlgorithm::new(
+        limits,
+        DecodeBudget::new(settings.images.decode_budget_bytes),
+    );
+    let id = fresh_id(&format!("worker-{}", std::process::id()));
+    let loop_options = cellmill_worker::Options {
+        classes: options.classes,
+        kinds: options.kinds,
+        device: device.device().to_string(),
+        timing: settings.timing,
+        window: settings.window,
+        concurrency: options.threads.map_or(settings.threads, usize::from),
+        ..cellmill_worker::Options::new(id)
+    };
+    let algorithms: Vec<Arc<dyn Algorithm>> = vec![Arc::new(data)];
+    let worker =
+        WorkerLoop::new(Parts { store, queue }, algorithms, loop_options).map_err(Error::Worker)?;
+    worker.run(shutdown).await.map_err(Error::Worker)
+}
+
+fn open_queue(store: &Store, url: &str, named: Option<String>) -> Result<Arc<dyn Queue>, Error> {
+    let beside_the_store = || {
+        let file = store.root()?.join(".cellmill").join("queue.sqlite");
+        Some(format!("sqlite://{}", file.display()))
+    };
+    let no_queue = || Error::NoQueue {
+        store: url.to_owned(),
+    };
+    let queue = named.or_else(beside_the_store).ok_or_else(no_queue)?;
+    cellmill_queue::open(&queue, cellmill_queue::Settings::default()).map_err(Error::Queue)
+}
