@@ -1,4 +1,4 @@
-//! The OpenAPI document: sound in itself, and true of the running api.
+//! The `OpenAPI` document: sound in itself, and true of the running api.
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,7 @@
 //! The edge: what the api answers over HTTP, on a port of its own, from outside.
 
+#![expect(clippy::unwrap_used, reason = "what tests share panics as tests do")]
+
 mod datasets;
 mod document;
 mod edge;

@@ -141,7 +141,7 @@ fn report(figure: &str, n_images: usize, mut run: impl FnMut()) {
     let rounds = (0..ROUNDS).map(|_| {
         let start = cpu_time();
         run();
-        cpu_time() - start
+        cpu_time().saturating_sub(start)
     });
     let least = rounds.min().expect("there are rounds");
     print_figure(

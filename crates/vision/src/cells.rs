@@ -66,7 +66,7 @@ impl<'a> CellCutter<'a> {
     /// As [`Self::color`].
     pub fn gray(&mut self, cut: BBox) -> Result<Vec<u8>, OutsideImage> {
         self.collect(cut, |row, out| {
-            out.extend(row.as_chunks::<3>().0.iter().map(|&it| luma(it)))
+            out.extend(row.as_chunks::<3>().0.iter().map(|&it| luma(it)));
         })?;
         Ok(encode(
             &self.pixels,

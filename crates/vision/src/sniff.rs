@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn other_files_are_named_where_they_can_be() {
-        let mut dicom = vec![0; 132];
+        let mut dicom = [0; 132];
         dicom[128..].copy_from_slice(b"DICM");
         for (bytes, want) in [
             (&dicom[..], "a DICOM file"),

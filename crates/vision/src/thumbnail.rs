@@ -1,7 +1,8 @@
 //! Small pictures for lists.
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::U8x3;
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 
 use crate::image::RgbImage;
@@ -52,9 +53,11 @@ pub fn resize_to_fit(image: &RgbImage, max_side: u32) -> RgbImage {
 /// The image in exactly this size, proportions or not. Sides of 0 count as 1.
 pub fn resize(image: &RgbImage, width: u32, height: u32) -> RgbImage {
     const VALID: &str = "an RGB image holds width x height x 3 bytes";
+    let (width, height) = (width.max(1), height.max(1));
     let source =
-        ImageRef::new(image.width, image.height, &image.data, PixelType::U8x3).expect(VALID);
-    let mut target = Image::new(width.max(1), height.max(1), PixelType::U8x3);
+        TypedImageRef::<U8x3>::from_buffer(image.width, image.height, &image.data).expect(VALID);
+    let mut data = vec![0; width as usize * height as usize * 3];
+    let mut target = TypedImage::<U8x3>::from_buffer(width, height, &mut data).expect(VALID);
     // Box averages when shrinking, but only repeats pixels when growing.
     let grows = width > image.width || height > image.height;
     let filter = if grows {
@@ -65,13 +68,15 @@ pub fn resize(image: &RgbImage, width: u32, height: u32) -> RgbImage {
     let options = ResizeOptions::new()
         .resize_alg(ResizeAlg::Convolution(filter))
         .use_alpha(false);
+    // By its type: asked for by value, the resizer is compiled for every pixel it knows, which takes minutes.
     Resizer::new()
-        .resize(&source, &mut target, &options)
-        .expect("both images have three bytes a pixel");
+        .resize_typed(&source, &mut target, &options)
+        .expect("source and target were checked against their sizes");
+    drop(target);
     RgbImage {
-        width: target.width(),
-        height: target.height(),
-        data: target.into_vec(),
+        width,
+        height,
+        data,
     }
 }
 

@@ -34,6 +34,7 @@ const EITHER: &[(&str, &str)] = &[
     ("trunc-no-eoi.jpg", "truncated"),
 ];
 
+#[expect(clippy::print_stderr, reason = "a skipped test must say so")]
 fn data() -> Option<PathBuf> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
     let folder = std::env::var_os("CELLMILL_TEST_DATA")
@@ -50,8 +51,11 @@ fn data() -> Option<PathBuf> {
 }
 
 fn rows(folder: &Path) -> Vec<BTreeMap<String, String>> {
-    let mut reader = csv::Reader::from_path(folder.join("manifest.csv")).unwrap();
-    let rows = reader.deserialize().map(Result::unwrap);
+    let mut reader =
+        csv::Reader::from_path(folder.join("manifest.csv")).expect("the data folder is readable");
+    let rows = reader
+        .deserialize()
+        .map(|row| row.expect("the table is whole"));
     rows.filter(|row: &BTreeMap<String, String>| row["path"].starts_with("img/"))
         .collect()
 }
@@ -108,9 +112,9 @@ fn every_row_of_the_manifest_ends_as_it_says() {
 }
 
 fn image(folder: &Path, name: &str) -> RgbImage {
-    let bytes = std::fs::read(folder.join("img").join(name)).unwrap();
+    let bytes = std::fs::read(folder.join("img").join(name)).expect("the data folder is readable");
     decode_within(&bytes, &Limits::default(), &DecodeBudget::default())
-        .unwrap()
+        .expect("the image is sound")
         .image
 }
 

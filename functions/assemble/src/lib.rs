@@ -159,5 +159,3 @@ fn unsent(dir: &Dir, source: cellmill_queue::Error) -> Error {
     Error::Queue { dir: dir.clone(), source }
 }
 
-#[cfg(test)]
-mod tests;

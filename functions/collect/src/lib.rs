@@ -188,5 +188,3 @@ fn failed(dir: &Dir, source: cellmill_store::Error) -> Error {
     Error::Store { dir: dir.clone(), source }
 }
 
-#[cfg(test)]
-mod tests;

@@ -15,7 +15,7 @@ use futures::TryStreamExt as _;
 use crate::{Action, What, parse_mark};
 
 /// A mark without a record is removed after an hour: by then nobody is still between the two writes.
-const ORPHAN_MARK_AGE: Duration = Duration::from_secs(3600);
+const ORPHAN_MARK_AGE: Duration = Duration::from_hours(1);
 
 /// What a sweep sees of one marked job.
 #[derive(Clone, Debug)]

@@ -5,12 +5,13 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use cellmill_core::ids::{Dir, WorkerId};
-use cellmill_core::job::{Effects, JobEvent, JobRecord, JobState, NotAllowed};
+use cellmill_core::job::{Effects, JobEvent, JobRecord, JobState};
 use cellmill_core::keys::{DatasetFile, JobKind, NumberKind, ObjectKey, Prefix, UnitKey};
 use cellmill_core::records::NumberRecord;
 use cellmill_core::unit::{Attempt, Output, UnitRecord, UnitState};
 use cellmill_queue::hints;
-use cellmill_store::{Decision, Store, Versioned};
+use cellmill_store::jobs::Applied;
+use cellmill_store::{Store, Versioned};
 use chrono::{DateTime, Utc};
 use futures::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
 use http::header::CONTENT_TYPE;
@@ -39,7 +40,11 @@ pub(super) async fn read_job(
     dir: &Dir,
 ) -> Result<Versioned<JobRecord>, Error> {
     let job = app.store.read(&ObjectKey::job(kind, dir)).await?;
-    job.ok_or_else(|| Error::not_found(format!("{} job `{dir}`", kind.as_str())))
+    job.ok_or_else(|| no_job(kind, dir))
+}
+
+fn no_job(kind: JobKind, dir: &Dir) -> Error {
+    Error::not_found(format!("{} job `{dir}`", kind.as_str()))
 }
 
 /// The view of a job, with what its units at work say.
@@ -271,37 +276,21 @@ async fn change(
     person: &Person,
     action: &str,
 ) -> Result<Json<JobView>, Error> {
-    let key = ObjectKey::job(kind, dir);
     let window = app.settings.window;
-    let now = app.store.now();
-    let mut outcome: Result<Effects, NotAllowed> = Ok(Effects::default());
-    let swapped = app
-        .store
-        .swap(&key, |job: Option<&JobRecord>| {
-            let applied = job.map(|job| job.apply(event.clone(), window, now));
-            let (decision, decided) = match applied {
-                None | Some(Ok(None)) => (Decision::Keep, Ok(Effects::default())),
-                Some(Ok(Some((next, effects)))) => (Decision::Write(next), Ok(effects)),
-                Some(Err(refusal)) => (Decision::Keep, Err(refusal)),
-            };
-            outcome = decided;
-            decision
-        })
-        .await?;
-    let Some(job) = swapped.stored else {
-        return Err(Error::not_found(format!("{} job `{dir}`", kind.as_str())));
-    };
-    match outcome {
-        Err(refusal) if !swapped.changed => {
+    let job = match app.store.change_job(kind, dir, event, window).await? {
+        Applied::Changed(job, effects) => {
+            send_effects(app, &job.value, &effects).await;
+            let subject = ObjectKey::job(kind, dir).to_path();
+            let details = json!({ "round": job.value.round });
+            audit::record_done(&app.store, &person.id, action, &subject, details).await;
+            job
+        }
+        Applied::Unchanged(job) => job,
+        Applied::NotAllowed(refusal) => {
             return Err(Error::conflict("not_allowed", refusal.to_string()));
         }
-        Ok(effects) if swapped.changed => {
-            send_effects(app, &job.value, &effects).await;
-            let details = json!({ "round": job.value.round });
-            audit::record_done(&app.store, &person.id, action, &key.to_path(), details).await;
-        }
-        _ => {}
-    }
+        Applied::Absent => return Err(no_job(kind, dir)),
+    };
     view(app, &job).await.map(Json)
 }
 

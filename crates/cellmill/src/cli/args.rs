@@ -95,4 +95,41 @@ mod tests {
             assert!(help.contains(&format!("\n  {}  ", exit.code())), "{exit:?}");
         }
     }
+
+    #[test]
+    fn help_shows_the_commands() {
+        let help = Cli::command().term_width(80).render_help().to_string();
+        expect_test::expect![[r"
+            Turn microscope photographs of cells into labelled cells and data sets
+
+            Usage: cellmill [OPTIONS] <COMMAND>
+
+            Commands:
+              up        Run everything in this process over a folder: server, functions and workers
+              import    Send a folder of photographs and doctors' points to a server
+              images    List images
+              image     Show what is known of one image
+              dataset   Make data sets, and look at them
+              jobs      Look at jobs, cancel them, raise them, repeat failed ones
+              show      Write an image with its boxes as a PNG
+              synth     Make synthetic smear photographs with known truth, ready to import
+              janitor   Do one round of housekeeping over a root folder, or say what it would do
+              verify    Check that every document of a root folder parses and that everything it names exists
+              settings  List the environment variables that `up` reads
+              help      Print this message or the help of the given subcommand(s)
+
+            Options:
+                  --json     Answer in JSON, for programs
+              -h, --help     Print help
+              -V, --version  Print version
+
+            Exit codes:
+              0  done
+              1  something failed: unreadable files, a failed job, problems found by verify
+              2  the command line is wrong, or the folder is not of the documented layout
+              3  done, but some files were refused or rejected, or conflict with others
+              4  no server answers
+              5  the server refused the request
+        "]].assert_eq(&help);
+    }
 }

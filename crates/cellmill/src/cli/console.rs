@@ -9,7 +9,7 @@ use super::Error;
 
 /// The two outputs of the program and how they are to be used.
 pub struct Console {
-    out: Box<dyn Write + Send>,
+    out: Box<dyn Write + Send + Sync>,
     /// One JSON value per answer instead of tables.
     json: bool,
     /// Standard output is a terminal that shows colours.
@@ -49,7 +49,7 @@ impl Console {
     }
 
     /// Results go to `out`, without colours and progress.
-    pub fn captured(json: bool, out: Box<dyn Write + Send>) -> Self {
+    pub fn captured(json: bool, out: Box<dyn Write + Send + Sync>) -> Self {
         Self {
             out,
             json,
@@ -99,10 +99,6 @@ impl Console {
     }
 
     /// Says something beside the result, on standard error.
-    #[expect(
-        clippy::unused_self,
-        reason = "notes belong to the console, whoever captures its results"
-    )]
     pub fn note(&self, text: impl fmt::Display) {
         // A standard error that is closed leaves nobody to tell.
         let _ = writeln!(io::stderr(), "{text}");

@@ -18,7 +18,7 @@ pub struct Client {
 
 impl Client {
     /// Long enough for a big upload over a slow line to make progress, short enough to notice a dead peer.
-    const READ_TIMEOUT: Duration = Duration::from_secs(60);
+    const READ_TIMEOUT: Duration = Duration::from_mins(1);
     const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
     /// A client of the server at `url`, such as `http://127.0.0.1:8750`. Nothing is sent yet.
@@ -73,7 +73,7 @@ impl Client {
         &self,
         method: Method,
         url: Url,
-        body: &impl Serialize,
+        body: &(impl Serialize + Sync),
     ) -> Result<T, Error> {
         let request = self.http.request(method, url.clone()).json(body);
         self.json(request, &url).await

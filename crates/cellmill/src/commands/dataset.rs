@@ -64,7 +64,7 @@ pub struct CreateArgs {
 /// A data set by its directory.
 #[derive(Clone, Debug, clap::Args)]
 pub struct DirArgs {
-    /// Its directory, such as DkxD9Kjl
+    /// Its directory, such as `DkxD9Kjl`
     dir: String,
     #[command(flatten)]
     server: ServerArgs,

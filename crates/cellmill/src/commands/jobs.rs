@@ -44,7 +44,7 @@ pub struct LsArgs {
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct JobArgs {
-    /// Its directory, such as DkxD9Kjl
+    /// Its directory, such as `DkxD9Kjl`
     dir: String,
     #[command(flatten)]
     server: ServerArgs,
@@ -155,9 +155,7 @@ fn show(console: &mut Console, job: &JobView) -> Result<(), Error> {
     );
     row(
         "silent since",
-        job.silent_since
-            .map(|it| table::moment(it))
-            .unwrap_or_default(),
+        job.silent_since.map(table::moment).unwrap_or_default(),
     );
     row(
         "round",
@@ -223,14 +221,13 @@ const fn state_name(state: JobState) -> &'static str {
 
 fn units_of(job: &JobView) -> String {
     let units = job.units;
-    let mut text = format!("{}/{}", units.done, units.count);
-    if units.failed > 0 {
-        text += &format!(", {} failed", units.failed);
+    let mut parts = vec![format!("{}/{}", units.done, units.count)];
+    for (n, what) in [(units.failed, "failed"), (units.running, "running")] {
+        if n > 0 {
+            parts.push(format!("{n} {what}"));
+        }
     }
-    if units.running > 0 {
-        text += &format!(", {} running", units.running);
-    }
-    text
+    parts.join(", ")
 }
 
 /// What the end of a job means to a program that waited for it.

@@ -17,10 +17,10 @@ pub struct UpArgs {
     /// The folder that everything is kept in, on a local disk; made if it is not there
     #[arg(long, value_name = "DIR", default_value = "./cellmill-data")]
     root: PathBuf,
-    /// Where to answer [default: the setting CELLMILL_LISTEN, this machine only]
+    /// Where to answer [default: the setting `CELLMILL_LISTEN`, this machine only]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
-    /// Workers in this process [default: the setting CELLMILL_WORKERS]
+    /// Workers in this process [default: the setting `CELLMILL_WORKERS`]
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
 }

@@ -102,12 +102,12 @@ impl Listing {
         };
         let entries = match entries {
             Ok(entries) => entries,
-            Err(error) => return self.skip(folder, "unreadable", error),
+            Err(error) => return self.skip(folder, "unreadable", error.to_string()),
         };
         for entry in entries {
             match entry {
                 Ok(entry) => self.visit(&entry, parts),
-                Err(error) => self.skip(folder, "unreadable", error),
+                Err(error) => self.skip(folder, "unreadable", error.to_string()),
             }
         }
     }
@@ -119,7 +119,7 @@ impl Listing {
         };
         let about = match entry.metadata() {
             Ok(about) => about,
-            Err(error) => return self.skip(&path, "unreadable", error),
+            Err(error) => return self.skip(&path, "unreadable", error.to_string()),
         };
         let mut parts = parent.to_vec();
         parts.push(name);
@@ -138,11 +138,11 @@ impl Listing {
         }
     }
 
-    fn skip(&mut self, path: &Path, code: &'static str, reason: impl ToString) {
+    fn skip(&mut self, path: &Path, code: &'static str, reason: impl Into<String>) {
         self.skipped.push(Skipped {
             path: path.to_owned(),
             code,
-            reason: reason.to_string(),
+            reason: reason.into(),
             is_failure: code != "symbolic_link",
         });
     }

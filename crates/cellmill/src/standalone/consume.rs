@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 /// A message that is not ended within this comes again. Longer than the handling of one batch takes; two
 /// handlers of one message do no harm, they only do work twice.
-const VISIBILITY: Duration = Duration::from_secs(300);
+const VISIBILITY: Duration = Duration::from_mins(5);
 /// How long one look into an empty queue waits; also what a shutdown waits at most for an idle consumer.
 const WAIT: Duration = Duration::from_secs(1);
 /// What SQS hands out at most.
@@ -20,7 +20,7 @@ const BATCH: usize = 10;
 /// The first pause before a message that could not be handled comes again; doubled each time.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 /// No longer than this, so that a bucket that is back is used soon.
-const MAX_RETRY: Duration = Duration::from_secs(60);
+const MAX_RETRY: Duration = Duration::from_mins(1);
 
 /// Serves one queue until the shutdown, each message for itself, `concurrency` at a time.
 pub(super) async fn each<F, R>(
@@ -30,7 +30,7 @@ pub(super) async fn each<F, R>(
     shutdown: CancellationToken,
     handle: F,
 ) where
-    F: Fn(String) -> R + Send,
+    F: Fn(String) -> R + Send + Sync,
     R: Future<Output = Disposition> + Send,
 {
     while !shutdown.is_cancelled() {
@@ -47,7 +47,7 @@ pub(super) async fn each<F, R>(
 /// Serves one queue until the shutdown, a batch of messages at a time.
 pub(super) async fn batches<F, R>(queue: Arc<dyn Queue>, name: QueueName, shutdown: CancellationToken, handle: F)
 where
-    F: Fn(Vec<String>) -> R + Send,
+    F: Fn(Vec<String>) -> R + Send + Sync,
     R: Future<Output = Vec<Disposition>> + Send,
 {
     while !shutdown.is_cancelled() {

@@ -13,7 +13,7 @@ use crate::cli::{Console, Error, Exit};
 use crate::commands::janitor::JanitorArgs;
 
 /// The sweep over images and points: files whose event was lost are rare.
-const IMAGES_EVERY: Duration = Duration::from_secs(3600);
+const IMAGES_EVERY: Duration = Duration::from_hours(1);
 
 /// Sweeps until the shutdown: everything at the start, then jobs often and images now and then.
 pub(super) fn sweep(janitor: &Janitor, shutdown: &Shutdown) {
@@ -103,8 +103,7 @@ fn verb(what: &What) -> &'static str {
 
 fn subject(what: &What) -> String {
     match what {
-        What::Assemble { kind, dir } => format!("{} {dir}", kind.as_str()),
-        What::Collect { kind, dir, unit: None } => format!("{} {dir}", kind.as_str()),
+        What::Assemble { kind, dir } | What::Collect { kind, dir, unit: None } => format!("{} {dir}", kind.as_str()),
         What::Collect { kind, dir, unit: Some(unit) } | What::Hint { kind, dir, unit, .. } => {
             format!("{} {dir}, unit {unit}", kind.as_str())
         }

@@ -28,7 +28,8 @@ pub struct UpOptions {
     pub root: PathBuf,
     /// Where the api answers. Port 0 takes a free one.
     pub listen: SocketAddr,
-    /// Units worked on at once; `None` leaves it to the settings. 0: none in this process.
+    /// Workers, each with as many units at once as there are threads; `None` leaves it to the settings.
+    /// 0: none in this process, `worker-gpu` beside it does the work.
     pub workers: Option<usize>,
 }
 
@@ -116,7 +117,8 @@ fn work(
     let options = cellmill_worker::Options {
         timing: settings.timing,
         window: settings.window,
-        concurrency: workers,
+        // A data unit decodes, finds and cuts on one thread.
+        concurrency: workers * settings.threads.max(1),
         ..cellmill_worker::Options::new(fresh_id("up"))
     };
     let parts = Parts { store: store.clone(), queue: Arc::clone(queue) };

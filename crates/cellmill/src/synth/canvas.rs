@@ -103,7 +103,7 @@ impl Canvas {
             for (channel, value) in pixel.into_iter().enumerate() {
                 // Two bytes in a row are a triangular distribution, near enough to a bell.
                 let pair = (bits >> (channel * 16)) as u16;
-                let bell = ((pair >> 8) as f32 + (pair & 255) as f32 - 255.0) / 104.0;
+                let bell = (f32::from(pair >> 8) + f32::from(pair & 255) - 255.0) / 104.0;
                 bytes.push((value + bell * optics.noise + 0.5).clamp(0.0, 255.0) as u8);
             }
         }

@@ -80,7 +80,7 @@ fn unit_vector(direction: f32) -> (f32, f32) {
     let quarter = direction * 4.0;
     let (x, y) = match quarter {
         q if q < 1.0 => (1.0 - q, q),
-        q if q < 3.0 => (1.0 - q, 2.0 - q),
+        q if q < 3.0 => ((2.0 - q).abs() - 1.0, 2.0 - q),
         q => (q - 3.0, q - 4.0),
     };
     let length = (x * x + y * y).sqrt();

@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn the_same_seed_gives_the_same_bytes_on_every_machine() {
         let (jpeg, truth) = picture(&spec(1), 3);
-        expect_test::expect![[""]].assert_eq(&sha256_hex(&jpeg)[..16]);
+        expect_test::expect!["bc929d1c8698cbb7"].assert_eq(&sha256_hex(&jpeg)[..16]);
         assert_eq!(picture(&spec(1), 3).0, jpeg);
         assert_eq!(picture(&spec(1), 3).1.cells, truth.cells);
         assert_ne!(picture(&spec(2), 3).0, jpeg, "another seed");
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn boxes_lie_in_the_picture_and_hold_their_nucleus() {
-        for index in 0..40 {
+        for index in 0..15 {
             for cell in picture(&spec(5), index).1.cells {
                 assert!(cell.cell.fits(160, 120));
                 assert_eq!(cell.cell.intersection(&cell.nucleus), Some(cell.nucleus));
@@ -240,10 +240,11 @@ mod tests {
     #[test]
     fn every_class_and_touching_cells_come_up() {
         let spec = Spec {
-            n_images: 200,
+            n_images: 60,
+            n_cases: 20,
             ..spec(3)
         };
-        let cells: Vec<TruthCell> = (0..200).flat_map(|it| picture(&spec, it).1.cells).collect();
+        let cells: Vec<TruthCell> = (0..60).flat_map(|it| picture(&spec, it).1.cells).collect();
         for kind in &super::super::KINDS {
             assert!(cells.iter().any(|it| it.class == kind.id), "{}", kind.name);
         }

@@ -48,12 +48,9 @@ pub(super) async fn results(it: &mut Findings<'_>, dir: &Dir, job: &JobRecord) {
 
 /// The names of the cells in a pack that is there.
 async fn pack_cells(it: &mut Findings<'_>, pack: &str) -> Vec<String> {
-    let key = match ObjectKey::parse(pack) {
-        Ok(Some(key @ ObjectKey::Dataset(_, DatasetFile::Pack(_)))) => key,
-        _ => {
-            it.problem("pack has a key of the layout", format!("`{pack}`"));
-            return Vec::new();
-        }
+    let Ok(Some(key @ ObjectKey::Dataset(_, DatasetFile::Pack(_)))) = ObjectKey::parse(pack) else {
+        it.problem("pack has a key of the layout", format!("`{pack}`"));
+        return Vec::new();
     };
     if !it.needs("listed pack exists", &key).await {
         return Vec::new();

@@ -62,13 +62,13 @@ impl<'a> Findings<'a> {
 
     /// An error of the storage is a finding too: the object may be unreadable.
     fn unreadable(&mut self, key: &ObjectKey, error: &cellmill_store::Error) {
-        let mut detail = format!("`{key}`: {error}");
+        let mut chain = vec![format!("`{key}`"), error.to_string()];
         let mut source = std::error::Error::source(error);
         while let Some(cause) = source {
-            detail += &format!(": {cause}");
+            chain.push(cause.to_string());
             source = cause.source();
         }
-        self.problem("readable", detail);
+        self.problem("readable", chain.join(": "));
     }
 
     /// The document under a key, `None` (and a finding, unless it is merely absent) when it cannot be read.

@@ -84,9 +84,6 @@ async fn check(store: &Store, path: &str) -> Option<Vec<Finding>> {
         ObjectKey::Index(_) | ObjectKey::Upload(_) => {
             it.json::<Value>(&key).await;
         }
-        ObjectKey::Project(..) if path.ends_with(".json") => {
-            it.json::<Value>(&key).await;
-        }
         // Bytes that other documents name, and are checked with them.
         ObjectKey::Project(..)
         | ObjectKey::Cell { .. }
@@ -98,4 +95,74 @@ async fn check(store: &Store, path: &str) -> Option<Vec<Finding>> {
 
 async fn parses_as_document<D: cellmill_core::document::Document>(it: &mut Findings<'_>) {
     it.document::<D>(it.key).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use cellmill_core::records::{ImageRecord, ImageState};
+    use cellmill_store::Put;
+    use cellmill_vision::pack::write_pack;
+
+    use super::*;
+
+    fn rules(verified: &Verified, weight: Weight) -> Vec<&str> {
+        let of_weight = verified.findings.iter().filter(|it| it.weight == weight);
+        of_weight.map(|it| it.rule).collect()
+    }
+
+    async fn put(store: &Store, key: &str, bytes: Vec<u8>) {
+        let key = ObjectKey::parse(key).unwrap().unwrap();
+        store.put_bytes(&key, bytes, Put::Create).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_a_good_image_needs_is_missed() {
+        let store = Store::memory();
+        let record = ImageRecord {
+            state: ImageState::Ok,
+            ..ImageRecord::expected("img/b/c/Images/x.jpg".parse().unwrap())
+        };
+        let key = ObjectKey::ImageRecord(record.key.clone());
+        store.create(&key, record).await.unwrap();
+        assert_eq!(
+            rules(&verify(&store).await.unwrap(), Weight::Problem),
+            [
+                "good image has a label",
+                "good image has a sha256",
+                "good image has a size",
+                "recorded image exists"
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_pack_must_have_the_hash_that_its_name_says() {
+        let store = Store::memory();
+        let pack = write_pack([("a.png".to_owned(), b"cell")]).unwrap();
+        let right = cellmill_core::ids::sha256_hex(&pack)[..16].to_owned();
+        put(
+            &store,
+            &format!("datasets/d/packs/00000-{right}.zip"),
+            pack.clone(),
+        )
+        .await;
+        assert_eq!(verify(&store).await.unwrap().problems, 0);
+        put(&store, "datasets/d/packs/00001-0123456789abcdef.zip", pack).await;
+        let verified = verify(&store).await.unwrap();
+        assert_eq!(
+            rules(&verified, Weight::Problem),
+            ["pack is named by its content"]
+        );
+    }
+
+    #[tokio::test]
+    async fn documents_that_do_not_parse_are_named_and_new_files_are_notes() {
+        let store = Store::memory();
+        put(&store, "records/img/b/c/Images/x.jpg.json", b"{".to_vec()).await;
+        put(&store, "img/b/c/Images/y.jpg", b"y".to_vec()).await;
+        let verified = verify(&store).await.unwrap();
+        assert_eq!(rules(&verified, Weight::Problem), ["readable"]);
+        assert_eq!(rules(&verified, Weight::Note), ["image has a record"]);
+        assert!(verified.findings[0].detail.contains("malformed"));
+    }
 }

@@ -23,7 +23,12 @@ pub(super) fn edges(plane: &Plane, low_ratio: f64) -> Option<Edges> {
     let low = (f64::from(high) * low_ratio) as u16;
     let ridges = thin(plane, &gradient, low);
     let mask = follow(plane, &ridges, high);
-    Some(Edges { mask, dx: gradient.dx, dy: gradient.dy, high })
+    Some(Edges {
+        mask,
+        dx: gradient.dx,
+        dy: gradient.dy,
+        high,
+    })
 }
 
 /// Sobel's derivatives and |dx| + |dy|.
@@ -42,10 +47,17 @@ const FALLING: u8 = 2;
 fn sobel(plane: &Plane) -> Gradient {
     let (width, height) = (plane.width, plane.height);
     let blank = || vec![0_i16; width * height];
-    let mut gradient = Gradient { dx: blank(), dy: blank(), magnitude: vec![0; width * height] };
+    let mut gradient = Gradient {
+        dx: blank(),
+        dy: blank(),
+        magnitude: vec![0; width * height],
+    };
     for y in 1..height.saturating_sub(1) {
         let row = |y: usize| &plane.data[y * width..][..width];
-        let taps = row(y - 1).windows(3).zip(row(y).windows(3)).zip(row(y + 1).windows(3));
+        let taps = row(y - 1)
+            .windows(3)
+            .zip(row(y).windows(3))
+            .zip(row(y + 1).windows(3));
         let places = y * width + 1..;
         for (at, ((above, here), below)) in places.zip(taps) {
             let tap = |row: &[u8], x: usize| i16::from(row[x]);
@@ -88,7 +100,9 @@ fn thin(plane: &Plane, gradient: &Gradient, low: u16) -> Vec<u16> {
     let width = plane.width;
     let mut ridges = vec![0_u16; gradient.magnitude.len()];
     for y in 1..plane.height.saturating_sub(1) {
-        for at in y * width + 1..((y + 1) * width).saturating_sub(1) {
+        let row = &mut ridges[y * width..][..width];
+        for (x, ridge) in row.iter_mut().enumerate().take(width - 1).skip(1) {
+            let at = y * width + x;
             let value = gradient.magnitude[at];
             if value <= low {
                 continue;
@@ -100,7 +114,7 @@ fn thin(plane: &Plane, gradient: &Gradient, low: u16) -> Vec<u16> {
                 _ => width - 1,
             };
             if value > gradient.magnitude[at - step] && value >= gradient.magnitude[at + step] {
-                ridges[at] = value;
+                *ridge = value;
             }
         }
     }

@@ -16,7 +16,11 @@ const SAME_CELL_DISTANCE: u64 = 10;
 /// Least difference in stain that counts as a cell: below it are noise and dust.
 const MIN_CONTRAST: usize = 12;
 /// A filled patch is a cell of its own only when it is this round: a clump is not.
-const MIN_PATCH_ROUNDNESS: f64 = 0.8;
+const MIN_PATCH_ROUNDNESS: f64 = 0.6;
+/// ... and when it is this much wider than the typical cell: smaller ones vote for themselves.
+const MIN_PATCH_WIDTH: f64 = 1.4;
+/// No hole of a cell, its pale centre, has more than this share of the typical radius squared.
+const MAX_HOLE: f64 = 0.3;
 
 /// A found cell.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -38,7 +42,10 @@ pub fn find_cells(image: &RgbImage, settings: &FinderSettings) -> Vec<Detection>
     for _ in 0..settings.blur_passes {
         stain.blur();
     }
-    let (Some(threshold), Some(edges)) = (stain_threshold(&stain), canny::edges(&stain, settings.low_ratio)) else {
+    let (Some(threshold), Some(edges)) = (
+        stain_threshold(&stain),
+        canny::edges(&stain, settings.low_ratio),
+    ) else {
         return Vec::new();
     };
     let points = votes::edge_points(&stain, &edges);
@@ -48,10 +55,15 @@ pub fn find_cells(image: &RgbImage, settings: &FinderSettings) -> Vec<Detection>
         found.extend(round_cells(&stain, &edges, &points, typical));
     }
     found.extend(patches(&stain, &edges, threshold, typical, settings));
-    let mut found: Vec<Detection> = found.iter().filter_map(|it| detection(it, factor, image)).collect();
+    let mut found: Vec<Detection> = found
+        .iter()
+        .filter_map(|it| detection(it, factor, image))
+        .collect();
     found.retain(|it| is_wanted(it, settings));
     found.sort_by(|a, b| {
-        b.score.total_cmp(&a.score).then_with(|| reading_order(&a.bbox).cmp(&reading_order(&b.bbox)))
+        b.score
+            .total_cmp(&a.score)
+            .then_with(|| reading_order(&a.bbox).cmp(&reading_order(&b.bbox)))
     });
     drop_doubles(found, settings.max_overlap)
 }
@@ -66,24 +78,50 @@ fn stain_threshold(stain: &Plane) -> Option<u8> {
 }
 
 /// Cells by their outlines, touching and overlapping ones included.
-fn round_cells(stain: &Plane, edges: &Edges, points: &[votes::EdgePoint], typical: f64) -> Vec<Outline> {
+fn round_cells(
+    stain: &Plane,
+    edges: &Edges,
+    points: &[votes::EdgePoint],
+    typical: f64,
+) -> Vec<Outline> {
     let rays = directions();
     let centers = votes::centers(stain, points, typical);
-    centers.into_iter().filter_map(|it| outline(stain, edges, &rays, it, typical)).collect()
+    centers
+        .into_iter()
+        .filter_map(|it| outline(stain, edges, &rays, it, typical))
+        .collect()
 }
 
-/// Cells by their filled area: those much larger or smaller than the typical one, which
-/// cast no votes at its radius.
-fn patches(stain: &Plane, edges: &Edges, threshold: u8, typical: Option<f64>, settings: &FinderSettings) -> Vec<Outline> {
+/// Cells by their filled area: those much larger than the typical one, which cast no
+/// votes at its radius, or all where no radius is typical.
+fn patches(
+    stain: &Plane,
+    edges: &Edges,
+    threshold: u8,
+    typical: Option<f64>,
+    settings: &FinderSettings,
+) -> Vec<Outline> {
     let (width, height) = (stain.width, stain.height);
-    let data = stain.data.iter().zip(&edges.mask).map(|(it, edge)| u8::from(*it > threshold) | edge).collect();
-    let mut mask = Mask { width, height, data };
-    // No hole of a cell is wider than the typical cell.
-    let max_hole = typical.map_or(width * height / 400, |it| (it * it) as usize);
-    mask.fill_holes(max_hole);
+    let stained = stain
+        .data
+        .iter()
+        .zip(&edges.mask)
+        .map(|(it, edge)| u8::from(*it > threshold) | edge);
+    let mut mask = Mask {
+        width,
+        height,
+        data: stained.collect(),
+    };
+    let max_hole = typical.map_or(0.0, |it| it * it * MAX_HOLE);
+    mask.fill_holes(max_hole as usize);
     mask.open(2);
+    let min_side = typical.unwrap_or(0.0) * 2.0 * MIN_PATCH_WIDTH;
+    let is_cell = |it: &Outline| {
+        let area = (it.x2 - it.x1) * (it.y2 - it.y1);
+        area >= min_side * min_side && it.score >= MIN_PATCH_ROUNDNESS
+    };
     let regions = split(&mask, &distances(&mask), settings.split_depth);
-    regions.iter().map(patch).filter(|it| it.score >= MIN_PATCH_ROUNDNESS).collect()
+    regions.iter().map(patch).filter(is_cell).collect()
 }
 
 /// The share of the ellipse in the box that is filled, less what the box is longer than wide.
@@ -92,7 +130,13 @@ fn patch(region: &Region) -> Outline {
     let (width, height) = (x2 - x1, y2 - y1);
     let ellipse = std::f64::consts::FRAC_PI_4 * width * height;
     let fill = (f64::from(region.area) / ellipse).min(1.0);
-    Outline { x1, y1, x2, y2, score: fill * (width.min(height) / width.max(height)) }
+    Outline {
+        x1,
+        y1,
+        x2,
+        y2,
+        score: fill * (width.min(height) / width.max(height)),
+    }
 }
 
 /// The outline as a box of the image; `None` where nothing of it lies inside.
@@ -106,7 +150,10 @@ fn detection(outline: &Outline, factor: u32, image: &RgbImage) -> Option<Detecti
         image.width,
         image.height,
     )?;
-    Some(Detection { bbox, score: outline.score })
+    Some(Detection {
+        bbox,
+        score: outline.score,
+    })
 }
 
 fn is_wanted(detection: &Detection, settings: &FinderSettings) -> bool {
@@ -163,18 +210,31 @@ mod tests {
     }
 
     fn found(image: &RgbImage) -> Vec<BBox> {
-        find_cells(image, &FinderSettings::default()).iter().map(|it| it.bbox).collect()
+        find_cells(image, &FinderSettings::default())
+            .iter()
+            .map(|it| it.bbox)
+            .collect()
     }
 
     #[test]
     fn single_and_touching_cells_get_their_boxes() {
-        let cells = [(60, 60, 30), (200, 70, 30), (255, 70, 30), (100, 200, 28), (290, 190, 32)];
+        let cells = [
+            (60, 60, 30),
+            (200, 70, 30),
+            (255, 70, 30),
+            (100, 200, 28),
+            (290, 190, 32),
+        ];
         let got = found(&field(400, 300, &cells));
         assert_eq!(got.len(), cells.len(), "{got:?}");
         for (x, y, radius) in cells {
-            let [x1, y1, x2, y2] = [x - radius, y - radius, x + radius + 1, y + radius + 1].map(|it| it as u32);
+            let [x1, y1, x2, y2] =
+                [x - radius, y - radius, x + radius + 1, y + radius + 1].map(|it| it as u32);
             let truth = BBox::new(x1, y1, x2, y2);
-            assert!(got.iter().any(|it| it.iou(&truth) > 0.75), "{truth:?} in {got:?}");
+            assert!(
+                got.iter().any(|it| it.iou(&truth) > 0.75),
+                "{truth:?} in {got:?}"
+            );
         }
     }
 
@@ -193,7 +253,11 @@ mod tests {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             (state >> 24) as u8
         });
-        let noise = RgbImage { width: 300, height: 200, data: data.collect() };
+        let noise = RgbImage {
+            width: 300,
+            height: 200,
+            data: data.collect(),
+        };
         assert!(found(&noise).iter().all(|it| it.fits(300, 200)));
         let full = field(300, 200, &[(150, 100, 400)]);
         assert!(found(&full).iter().all(|it| it.fits(300, 200)));

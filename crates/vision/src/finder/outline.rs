@@ -56,7 +56,14 @@ pub(super) fn outline(
     let slopes: Vec<f64> = rays
         .iter()
         .flat_map(|&(ux, uy)| (0..n_steps).map(move |step| (ux, uy, first + step as f64)))
-        .map(|(ux, uy, distance)| slope(plane, edges, (x + ux * distance, y + uy * distance), (ux, uy)))
+        .map(|(ux, uy, distance)| {
+            slope(
+                plane,
+                edges,
+                (x + ux * distance, y + uy * distance),
+                (ux, uy),
+            )
+        })
         .collect();
     // The first look leans on the typical radius, the second on what the first found.
     let mut radius = typical;
@@ -103,7 +110,11 @@ fn is_hit(slope: f64, high: u16) -> bool {
 }
 
 fn median_radius(hits: &[(f64, f64); N_RAYS], high: u16) -> Option<f64> {
-    let mut radii: Vec<f64> = hits.iter().filter(|it| is_hit(it.1, high)).map(|it| it.0).collect();
+    let mut radii: Vec<f64> = hits
+        .iter()
+        .filter(|it| is_hit(it.1, high))
+        .map(|it| it.0)
+        .collect();
     radii.sort_by(f64::total_cmp);
     (radii.len() >= MIN_RAYS).then(|| radii[radii.len() / 2])
 }
@@ -115,11 +126,21 @@ fn describe(
     rays: &[(f64, f64); N_RAYS],
     (x, y): (f64, f64),
 ) -> Outline {
-    let radii: Vec<f64> = hits.iter().map(|it| if is_hit(it.1, high) { it.0 } else { radius }).collect();
-    let mut outline = Outline { x1: x, y1: y, x2: x, y2: y, score: score(hits, high, radius) };
+    let radii: Vec<f64> = hits
+        .iter()
+        .map(|it| if is_hit(it.1, high) { it.0 } else { radius })
+        .collect();
+    let mut outline = Outline {
+        x1: x,
+        y1: y,
+        x2: x,
+        y2: y,
+        score: score(hits, high, radius),
+    };
     for (idx, (ux, uy)) in rays.iter().enumerate() {
         // The median of five neighbours throws out rays that met another cell.
-        let mut near: [f64; 5] = std::array::from_fn(|step| radii[(idx + N_RAYS + step - 2) % N_RAYS]);
+        let mut near: [f64; 5] =
+            std::array::from_fn(|step| radii[(idx + N_RAYS + step - 2) % N_RAYS]);
         near.sort_by(f64::total_cmp);
         let (edge_x, edge_y) = (x + ux * near[2], y + uy * near[2]);
         outline.x1 = outline.x1.min(edge_x);
@@ -132,7 +153,11 @@ fn describe(
 
 /// Mean edge strength, up to twice Canny's threshold, times one less the spread of the radii.
 fn score(hits: &[(f64, f64); N_RAYS], high: u16, radius: f64) -> f64 {
-    let strength = hits.iter().map(|it| (it.1 / f64::from(high)).min(2.0) / 2.0).sum::<f64>() / N_RAYS as f64;
+    let strength = hits
+        .iter()
+        .map(|it| (it.1 / f64::from(high)).min(2.0) / 2.0)
+        .sum::<f64>()
+        / N_RAYS as f64;
     let (mut n_hits, mut sum, mut squares) = (0.0, 0.0, 0.0);
     for (distance, _) in hits.iter().filter(|it| is_hit(it.1, high)) {
         n_hits += 1.0;

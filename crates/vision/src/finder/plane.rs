@@ -4,7 +4,7 @@ use crate::image::RgbImage;
 
 /// The working copy is shrunk by a whole factor until it has no more pixels than this, so
 /// that a 48-megapixel field needs no more memory or patience than a usual one.
-const MAX_WORK_PIXELS: u64 = 4_000_000;
+const MAX_WORK_PIXELS: f64 = 2_000_000.0;
 
 /// A median darker than this is a dark field: fluorescence, bright cells on black.
 const DARK_FIELD: usize = 80;
@@ -28,9 +28,8 @@ pub(super) struct Work {
 /// colour lower; in a dark field its largest channel.
 pub(super) fn stain(image: &RgbImage) -> Work {
     let pixels = u64::from(image.width) * u64::from(image.height);
-    let factor = (1..)
-        .find(|it| pixels <= MAX_WORK_PIXELS * it * it)
-        .unwrap_or(1) as usize;
+    // The root of a u64 below 2^52 is exact enough: one too much or too little is no harm.
+    let factor = ((pixels as f64 / MAX_WORK_PIXELS).sqrt().ceil() as usize).max(1);
     let mut stain = shrink(image, factor, |[r, g, b]| 255 - r.min(g).min(b));
     let brightness = invert_histogram(&histogram(&stain.data));
     if median(&brightness) < DARK_FIELD {
@@ -136,9 +135,9 @@ impl Plane {
     }
 }
 
-fn binomial([a, b, c, d, e]: [u8; 5]) -> u8 {
-    let sum = u16::from(a) + u16::from(e) + 4 * (u16::from(b) + u16::from(d)) + 6 * u16::from(c);
-    ((sum + 8) >> 4) as u8
+fn binomial(taps: [u8; 5]) -> u8 {
+    let [far_left, left, middle, right, far_right] = taps.map(u16::from);
+    ((far_left + far_right + 4 * (left + right) + 6 * middle + 8) >> 4) as u8
 }
 
 #[cfg(test)]

@@ -30,16 +30,6 @@ impl Mask {
         }
     }
 
-    /// Closes gaps up to `2 * radius` pixels.
-    pub(super) fn close(&mut self, radius: u32) {
-        for _ in 0..radius {
-            self.dilate();
-        }
-        for _ in 0..radius {
-            self.erode();
-        }
-    }
-
     fn spread(&mut self, join: impl Fn(u8, u8, u8) -> u8, outside: u8) {
         let width = self.width;
         let mut padded = vec![outside; width + 2];
@@ -161,12 +151,5 @@ mod tests {
                 ".......", ".......", ".......", ".###...", ".###...", ".###...", "......."
             ]
         );
-    }
-
-    #[test]
-    fn closing_bridges_gaps() {
-        let mut shape = mask(&["......", "##..##", "......"]);
-        shape.close(1);
-        assert_eq!(text(&shape)[1], "######");
     }
 }

@@ -5,13 +5,15 @@ use super::shape::Mask;
 /// One pixel of distance in the units of [`distances`].
 pub(super) const UNIT: u16 = 5;
 
+/// Farther than any pixel can be; twice 11 more still fit.
+const FAR: u16 = 32_000;
+
 /// The distance of every pixel of the mask to the background, in fifths of a pixel.
 ///
 /// The 5-7-11 chamfer (Borgefors 1986) is within 2 % of the true distance and whole-numbered.
-/// `edge_is_background` decides what lies outside of the image.
+/// Outside of the image is background.
 pub(super) fn distances(mask: &Mask) -> Vec<u16> {
     let (width, height) = (mask.width, mask.height);
-    const FAR: u16 = 32_000;
     // A border of two pixels of background spares every test for the edge.
     let stride = width + 4;
     let mut field = vec![0_u16; stride * (height + 4)];

@@ -54,7 +54,12 @@ impl Bins {
     fn new(plane: &Plane, side: f64) -> Self {
         let width = (plane.width as f64 / side) as usize + 1;
         let height = (plane.height as f64 / side) as usize + 1;
-        Self { side, width, height, votes: vec![0; width * height] }
+        Self {
+            side,
+            width,
+            height,
+            votes: vec![0; width * height],
+        }
     }
 
     /// Votes at `radius` from every edge.
@@ -143,7 +148,10 @@ fn roundness_at(plane: &Plane, points: &[EdgePoint], radius: f64) -> f64 {
     let circle = std::f64::consts::TAU * radius;
     let reach = (radius / 2.0 / bins.side).ceil() as usize;
     let peaks = bins.peaks(reach, (circle * MIN_COVERAGE) as u32);
-    peaks.iter().map(|(_, _, votes)| (f64::from(*votes) / circle * radius).powi(2)).sum()
+    peaks
+        .iter()
+        .map(|(_, _, votes)| (f64::from(*votes) / circle * radius).powi(2))
+        .sum()
 }
 
 /// The centres of round things of about this radius, in working pixels.
@@ -163,5 +171,8 @@ pub(super) fn centers(plane: &Plane, points: &[EdgePoint], typical: f64) -> Vec<
     let highest = bins.votes.iter().copied().max().unwrap_or(0);
     let reach = (typical / 4.0 / bins.side).ceil() as usize;
     let middle = |bin: usize| (bin as f64 + 0.5) * bins.side;
-    bins.peaks(reach, highest / 20).into_iter().map(|(x, y, _)| (middle(x), middle(y))).collect()
+    bins.peaks(reach, highest / 20)
+        .into_iter()
+        .map(|(x, y, _)| (middle(x), middle(y)))
+        .collect()
 }

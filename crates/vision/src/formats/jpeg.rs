@@ -84,7 +84,7 @@ fn walk(data: &[u8]) -> Walk {
         at += 2 + body.len();
         match marker {
             0xC0..=0xC3 | 0xC5..=0xC7 | 0xC9..=0xCB | 0xCD..=0xCF => {
-                found.frame = found.frame.or(frame(marker, body))
+                found.frame = found.frame.or(frame(marker, body));
             }
             0xE1 if body.starts_with(b"Exif\0\0") => {
                 found.orientation = found.orientation.or(Some(exif::orientation(body)));

@@ -386,15 +386,16 @@ fn decode_direct(header: &Header, data: &[u8]) -> Result<Samples, Refusal> {
 fn layout_of(color: ColorType) -> Result<(Channels, u8), Refusal> {
     match color {
         ColorType::Gray(bits @ (1 | 2 | 4 | 8 | 16)) => Ok((Channels::Gray, bits)),
-        ColorType::GrayA(bits @ (8 | 16)) => Ok((Channels::GrayAlpha, bits)),
+        // The tiff crate calls grey with a second channel a multiband image.
+        ColorType::GrayA(bits @ (8 | 16))
+        | ColorType::Multiband {
+            bit_depth: bits @ (8 | 16),
+            num_samples: 2,
+        } => Ok((Channels::GrayAlpha, bits)),
         ColorType::RGB(bits @ (8 | 16)) => Ok((Channels::Rgb, bits)),
         ColorType::RGBA(bits @ (8 | 16)) => Ok((Channels::Rgba, bits)),
         ColorType::CMYK(bits @ (8 | 16)) => Ok((Channels::Cmyk, bits)),
         ColorType::YCbCr(8) => Ok((Channels::Ycc, 8)),
-        ColorType::Multiband {
-            bit_depth: bits @ (8 | 16),
-            num_samples: 2,
-        } => Ok((Channels::GrayAlpha, bits)),
         other => Err(Refusal::unsupported(TIFF, format!("{other:?}"))),
     }
 }

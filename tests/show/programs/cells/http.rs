@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use reqwest::header::CONTENT_LENGTH;
 use reqwest::{Method, StatusCode, Url};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -155,10 +156,12 @@ impl Client {
         let method = grant["method"].as_str().unwrap_or("PUT").as_bytes();
         let mut request = self.http.request(Method::from_bytes(method)?, url);
         for (name, value) in grant["headers"].as_object().into_iter().flatten() {
-            if !name.eq_ignore_ascii_case("content-length") {
+            if name != CONTENT_LENGTH.as_str() {
                 request = request.header(name, text(value));
             }
         }
+        // Left to itself the client says nothing about the length of an empty body.
+        request = request.header(CONTENT_LENGTH, content.len());
         let answer = request
             .body(content.to_vec())
             .send()

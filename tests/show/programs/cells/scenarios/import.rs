@@ -213,13 +213,7 @@ fn scores(figures: &mut Figures, name: &str, truth: &Truth, detected: &[Cell], b
             (image.as_str(), rows.filter_map(|it| it.bbox).collect())
         })
         .collect();
-    let sizes: BTreeSet<_> = boxes
-        .values()
-        .flatten()
-        .map(|it| (it[2] - it[0], it[3] - it[1]))
-        .collect();
-    // Boxes that are all alike were drawn around points: they say where a cell is, not how large.
-    let is_measured = sizes.len() > 1;
+    let is_measured = are_measured(boxes.values().flatten());
     for (data_type, cells, has_goal) in [(0, detected, is_measured), (2, both, false)] {
         let kernels = kernels(cells);
         let mut score = Score::default();
@@ -237,6 +231,16 @@ fn scores(figures: &mut Figures, name: &str, truth: &Truth, detected: &[Cell], b
             figures.told(&precision, score.precision(), "IoU 0.5");
         }
     }
+}
+
+/// Boxes most of which are of one size were drawn around points: they say where a cell is, not how large.
+fn are_measured<'a>(boxes: impl Iterator<Item = &'a Side4>) -> bool {
+    let mut by_size: HashMap<(u32, u32), usize> = HashMap::new();
+    for it in boxes {
+        *by_size.entry((it[2] - it[0], it[3] - it[1])).or_default() += 1;
+    }
+    let n: usize = by_size.values().sum();
+    by_size.values().max().is_some_and(|most| 2 * most < n)
 }
 
 /// Type 2 again, naively, from the detections of type 0.

@@ -234,10 +234,15 @@ impl Material {
             Stage::Collect => (COLLECT, "1"),
         };
         mill.wait_until_healthy().await?;
+        let mut batches = self.folder.batches();
+        if stage == Stage::Crop {
+            // Long enough; detecting on all photographs would only make the show longer.
+            batches.truncate(1);
+        }
         let wish = Wish {
             dir,
             data_type,
-            batches: self.folder.batches(),
+            batches,
             waits: false,
         };
         show.make_dataset(mill, &wish).await.map(drop)

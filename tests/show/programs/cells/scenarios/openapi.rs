@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -69,10 +69,15 @@ pub(super) async fn run(show: &Show, figures: &mut Figures) -> Result<()> {
 async fn known_things(client: &Client, key: &str) -> Result<HashMap<&'static str, String>> {
     // A table and a label type, so that asking for one finds one.
     let table = json!({"name": "Here", "classes": [{"id": 9001, "name": "odd"}]});
-    let settings = json!({"title": "Here", "algorithm": 1});
+    let settings = json!({"title": "Here", "algorithm": 1100});
     for (path, body) in [("classes", &table), ("label-types", &settings)] {
         let path = format!("/api/v1/{path}/Here");
-        client.ask(Method::PUT, &path, &[], Some(body)).await?;
+        let (status, said) = client.ask(Method::PUT, &path, &[], Some(body)).await?;
+        ensure!(
+            status.is_success(),
+            "{path}: {status} {}",
+            String::from_utf8_lossy(&said)
+        );
     }
     let known = [
         ("batch", "b"),

@@ -1,0 +1,125 @@
+//! The dependency table: who may know whom, inside and outside.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+/// Inside, as in DESIGN 2. A package missing here fails the test. `worker` may use `service` for reports.
+const ALLOWED: &[(&str, &[&str])] = &[
+    ("cellmill-core", &[]),
+    ("cellmill-store", &["cellmill-core"]),
+    ("cellmill-queue", &["cellmill-core"]),
+    ("cellmill-service", &["cellmill-core"]),
+    ("cellmill-vision", &["cellmill-core"]),
+    ("cellmill-nets", &["cellmill-core"]),
+    ("cellmill-retrieval", &["cellmill-core"]),
+    ("cellmill-worker", &["cellmill-core", "cellmill-store", "cellmill-queue", "cellmill-service"]),
+    (
+        "cellmill-api",
+        &[
+            "cellmill-core",
+            "cellmill-store",
+            "cellmill-queue",
+            "cellmill-service",
+            "cellmill-vision",
+            "cellmill-retrieval",
+        ],
+    ),
+    ("cellmill-fn-ingest", FUNCTION),
+    ("cellmill-fn-label", FUNCTION),
+    ("cellmill-fn-assemble", FUNCTION),
+    ("cellmill-fn-collect", FUNCTION),
+    ("cellmill-fn-janitor", FUNCTION),
+    (
+        "cellmill-worker-gpu",
+        &[
+            "cellmill-core",
+            "cellmill-store",
+            "cellmill-queue",
+            "cellmill-service",
+            "cellmill-worker",
+            "cellmill-vision",
+            "cellmill-nets",
+            "cellmill-retrieval",
+        ],
+    ),
+    ("cellmill", &["*"]),
+    ("cellmill-tests", &["*"]),
+];
+
+const FUNCTION: &[&str] =
+    &["cellmill-core", "cellmill-store", "cellmill-queue", "cellmill-service", "cellmill-vision", "cellmill-retrieval"];
+
+/// Outside crates that only the named packages may list.
+const WALLED: &[(&str, &[&str])] = &[
+    ("candle-core", &["cellmill-nets"]),
+    ("candle-nn", &["cellmill-nets"]),
+    ("axum", &["cellmill-api"]),
+    ("utoipa", &["cellmill-api"]),
+    ("object_store", &["cellmill-store"]),
+    ("notify", &["cellmill-store"]),
+    ("rusqlite", &["cellmill-queue"]),
+    ("image", &["cellmill-vision"]),
+    ("zip", &["cellmill-vision"]),
+    ("zune-jpeg", &["cellmill-vision"]),
+    ("reqwest", &["cellmill", "cellmill-service", "cellmill-tests"]),
+    ("clap", &["cellmill", "cellmill-worker-gpu", "cellmill-tests"]),
+];
+
+/// `core` sees nothing that could read a clock, a file or a socket.
+const CORE_MAY_USE: &[&str] = &["chrono", "csv", "csv-core", "percent-encoding", "serde", "serde_json", "sha2", "thiserror"];
+
+#[test]
+fn dependencies_follow_the_table() {
+    let packages = packages();
+    let names: Vec<&str> = packages.iter().map(name).collect();
+    let mut problems = Vec::new();
+    for package in &packages {
+        let Some((_, allowed)) = ALLOWED.iter().find(|(it, _)| *it == name(package)) else {
+            problems.push(format!("`{}` is not in the table", name(package)));
+            continue;
+        };
+        for on in dependencies(package).filter(|it| names.contains(it)) {
+            if !allowed.contains(&on) && !allowed.contains(&"*") {
+                problems.push(format!("`{}` may not depend on `{on}`", name(package)));
+            }
+        }
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+#[test]
+fn outside_crates_stay_behind_their_walls() {
+    let mut problems = Vec::new();
+    for package in &packages() {
+        for on in dependencies(package) {
+            let is_walled_off = WALLED.iter().any(|(it, users)| *it == on && !users.contains(&name(package)));
+            let is_impure = name(package) == "cellmill-core" && !CORE_MAY_USE.contains(&on);
+            if is_walled_off || is_impure {
+                problems.push(format!("`{on}` is walled off from `{}`", name(package)));
+            }
+        }
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+fn packages() -> Vec<Value> {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--no-deps", "--format-version", "1", "--offline"])
+        .current_dir(super::root())
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo metadata writes JSON");
+    metadata["packages"].as_array().expect("cargo metadata lists packages").clone()
+}
+
+fn name(package: &Value) -> &str {
+    package["name"].as_str().expect("a package has a name")
+}
+
+/// What the package's own code is made of; tests may use more.
+fn dependencies(package: &Value) -> impl Iterator<Item = &str> {
+    let all = package["dependencies"].as_array().expect("cargo metadata lists dependencies");
+    all.iter().filter(|it| it["kind"] != "dev").map(name)
+}
