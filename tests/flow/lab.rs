@@ -1,5 +1,6 @@
 //! A small lab: pictures with known cells, and a mill that turns until nothing moves.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,7 +54,7 @@ fn disc(image: &mut RgbImage, cx: i64, cy: i64) {
 pub(crate) fn points(variant: u32) -> String {
     let mut csv = "X,Y,Type\n".to_owned();
     for (n, (x, y)) in CELLS.iter().take(4).enumerate() {
-        csv += &format!("{},{},{}\n", x + variant % 7 + 2, y + 1, [1, 2, 3, 7][n]);
+        writeln!(csv, "{},{},{}", x + variant % 7 + 2, y + 1, [1, 2, 3, 7][n]).unwrap();
     }
     let repeated = csv.lines().nth(1).expect("a first row").to_owned();
     csv + &repeated + "\n"
@@ -90,9 +91,13 @@ impl Mill {
                 queue: Arc::clone(&queue),
                 window: 4,
                 images_per_unit: 2,
-                slice: Duration::from_secs(60),
+                slice: Duration::from_mins(1),
             },
-            collect: Collect { store: store.clone(), queue: Arc::clone(&queue), window: 4 },
+            collect: Collect {
+                store: store.clone(),
+                queue: Arc::clone(&queue),
+                window: 4,
+            },
             store,
             queue,
             rng: StdRng::seed_from_u64(seed),
@@ -102,11 +107,27 @@ impl Mill {
 
     /// Puts an object and tells its function of it.
     pub(crate) async fn put(&self, key: &str, bytes: Vec<u8>) {
-        self.store.put_bytes(key, bytes, Put::Overwrite).await.unwrap();
-        let queue = if key.ends_with(".csv") { POINTS } else { UPLOADS };
-        let event = ObjectCreated { key: key.to_owned(), etag: None, size: None, version_id: None, sequencer: None };
+        self.store
+            .put_bytes(key, bytes, Put::Overwrite)
+            .await
+            .unwrap();
+        let queue = if key.starts_with("csv/") {
+            POINTS
+        } else {
+            UPLOADS
+        };
+        let event = ObjectCreated {
+            key: key.to_owned(),
+            etag: None,
+            size: None,
+            version_id: None,
+            sequencer: None,
+        };
         let message = Outgoing::now(events::print(&event));
-        self.queue.send(&QueueName::from_static(queue), &[message]).await.unwrap();
+        self.queue
+            .send(&QueueName::from_static(queue), &[message])
+            .await
+            .unwrap();
     }
 
     /// Handles the messages of the functions, shuffled and repeated, until there are none.
@@ -125,18 +146,28 @@ impl Mill {
 
     async fn turn_queue(&mut self, name: &'static str) -> usize {
         let queue = QueueName::from_static(name);
-        let visibility = Duration::from_secs(60);
+        let visibility = Duration::from_mins(1);
         let most = self.rng.random_range(1..10);
-        let messages = self.queue.receive(&queue, most, visibility, Duration::ZERO).await.unwrap();
+        let messages = self
+            .queue
+            .receive(&queue, most, visibility, Duration::ZERO)
+            .await
+            .unwrap();
         let mut bodies: Vec<String> = messages.iter().map(|it| it.body.clone()).collect();
-        bodies = std::iter::repeat_n(bodies, self.repeats).flatten().collect();
+        bodies = std::iter::repeat_n(bodies, self.repeats)
+            .flatten()
+            .collect();
         bodies.shuffle(&mut self.rng);
         for body in &bodies {
             let outcome = match name {
                 UPLOADS => self.ingest.handle(body).await,
                 POINTS => self.label.handle(body).await,
                 ASSEMBLE => self.assemble.handle(body).await,
-                _ => self.collect.handle(std::slice::from_ref(body)).await.remove(0),
+                _ => self
+                    .collect
+                    .handle(std::slice::from_ref(body))
+                    .await
+                    .remove(0),
             };
             assert_eq!(outcome, Disposition::Done, "{name}: {body}");
         }
@@ -147,12 +178,25 @@ impl Mill {
 
     /// Accepts a data job as the api does.
     pub(crate) async fn submit(&self, dir: &str, data_type: DataType) -> JobRecord {
-        let parameters =
-            DataParameters { data_type, batches: vec![BatchId::parse("b").unwrap()], ..DataParameters::default() };
+        let parameters = DataParameters {
+            data_type,
+            batches: vec![BatchId::parse("b").unwrap()],
+            ..DataParameters::default()
+        };
         let dir = Dir::parse(dir).unwrap();
         let parameters = JobParameters::Data(parameters);
-        let job = JobRecord::accepted(dir, 1, parameters, UnitClass::cpu(), "local".to_owned(), self.store.now());
-        self.store.create(&ObjectKey::job(JobKind::Data, &job.dir), job.clone()).await.unwrap();
+        let job = JobRecord::accepted(
+            dir,
+            1,
+            parameters,
+            UnitClass::cpu(),
+            "local".to_owned(),
+            self.store.now(),
+        );
+        self.store
+            .create(&ObjectKey::job(JobKind::Data, &job.dir), job.clone())
+            .await
+            .unwrap();
         hints::send_assemble(&*self.queue, &job).await.unwrap();
         job
     }
@@ -162,21 +206,38 @@ impl Mill {
         let shutdown = CancellationToken::new();
         let workers: Vec<_> = (0..2)
             .map(|_| {
-                let data: Arc<dyn Algorithm> =
-                    Arc::new(DataAlgorithm::new(Limits::default(), self.ingest.budget.clone()));
-                let parts = Parts { store: self.store.clone(), queue: Arc::clone(&self.queue) };
-                let worker = WorkerLoop::new(parts, vec![data], Options::new(fresh_id("test"))).unwrap();
+                let data: Arc<dyn Algorithm> = Arc::new(DataAlgorithm::new(
+                    Limits::default(),
+                    self.ingest.budget.clone(),
+                ));
+                let parts = Parts {
+                    store: self.store.clone(),
+                    queue: Arc::clone(&self.queue),
+                };
+                let worker =
+                    WorkerLoop::new(parts, vec![data], Options::new(fresh_id("test"))).unwrap();
                 tokio::spawn(worker.run(shutdown.clone()))
             })
             .collect();
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+        let deadline = tokio::time::Instant::now() + Duration::from_mins(1);
         let job = loop {
             self.turn().await;
-            let job = self.store.read_job(JobKind::Data, dir).await.unwrap().expect("the job").value;
+            let job = self
+                .store
+                .read_job(JobKind::Data, dir)
+                .await
+                .unwrap()
+                .expect("the job")
+                .value;
             if job.state.is_ended() {
                 break job;
             }
-            assert!(tokio::time::Instant::now() < deadline, "still {:?}: {:?}", job.state, job.units);
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "still {:?}: {:?}",
+                job.state,
+                job.units
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         };
         shutdown.cancel();
@@ -188,11 +249,18 @@ impl Mill {
     }
 
     pub(crate) async fn file(&self, dir: &Dir, file: DatasetFile) -> Vec<u8> {
-        self.store.get_bytes(&ObjectKey::Dataset(dir.clone(), file)).await.unwrap().to_vec()
+        self.store
+            .get_bytes(&ObjectKey::Dataset(dir.clone(), file))
+            .await
+            .unwrap()
+            .to_vec()
     }
 
     pub(crate) async fn cells(&self, dir: &Dir) -> Vec<CellsListRow> {
         let table = self.file(dir, DatasetFile::CellsList { part: 0 }).await;
-        CellsList::new(&table[..]).unwrap().map(|it| it.unwrap()).collect()
+        CellsList::new(&table[..])
+            .unwrap()
+            .map(|it| it.unwrap())
+            .collect()
     }
 }

@@ -12,8 +12,13 @@ const IMAGES: u32 = 5;
 async fn filled(seed: u64, repeats: usize) -> Mill {
     let mut mill = Mill::new(seed, repeats);
     for n in 0..IMAGES {
-        mill.put(&format!("img/b/c{}/Images/i{n}.png", n % 2), picture(n)).await;
-        mill.put(&format!("csv/b/2019-7-22/c{}/i{n}.csv", n % 2), points(n).into_bytes()).await;
+        mill.put(&format!("img/b/c{}/Images/i{n}.png", n % 2), picture(n))
+            .await;
+        mill.put(
+            &format!("csv/b/2019-7-22/c{}/i{n}.csv", n % 2),
+            points(n).into_bytes(),
+        )
+        .await;
     }
     mill.turn().await;
     mill
@@ -26,8 +31,16 @@ async fn type_1_has_a_row_for_every_valid_row_of_the_csvs() {
     let job = mill.finish(&job.dir).await;
     let cells = mill.cells(&job.dir).await;
     assert_eq!(cells.len(), IMAGES as usize * 5);
-    assert_eq!(cells.iter().filter(|it| it.duplicate).count(), IMAGES as usize, "a repeated row has no crop of its own");
-    assert!(cells.iter().all(|it| it.crop.width() == 100 && it.crop.height() == 100));
+    assert_eq!(
+        cells.iter().filter(|it| it.duplicate).count(),
+        IMAGES as usize,
+        "a repeated row has no crop of its own"
+    );
+    assert!(
+        cells
+            .iter()
+            .all(|it| it.crop.width() == 100 && it.crop.height() == 100)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -47,7 +60,11 @@ async fn type_2_pairs_are_one_to_one_with_the_doctors_class() {
     let job = mill.submit("Type2Set", DataType::Both).await;
     let job = mill.finish(&job.dir).await;
     let cells = mill.cells(&job.dir).await;
-    assert_eq!(cells.len(), IMAGES as usize * 4, "the fifth disc has no point");
+    assert_eq!(
+        cells.len(),
+        IMAGES as usize * 4,
+        "the fifth disc has no point"
+    );
     for n in 0..IMAGES {
         let name = format!("i{n}.png");
         let of_image: Vec<_> = cells.iter().filter(|it| it.imgname == name).collect();
@@ -72,13 +89,24 @@ async fn the_documented_files_say_what_the_cells_are() {
     let mut mill = filled(4, 1).await;
     let job = mill.submit("FilesSet", DataType::Points).await;
     let job = mill.finish(&job.dir).await;
-    let info2: DatasetInfo = serde_json::from_slice(&mill.file(&job.dir, DatasetFile::Info2).await).unwrap();
-    assert_eq!((info2.labelcnt, info2.fovcnt, info2.batchcnt, info2.medicalcnt), (25, 5, 1, 2));
+    let info2: DatasetInfo =
+        serde_json::from_slice(&mill.file(&job.dir, DatasetFile::Info2).await).unwrap();
+    assert_eq!(
+        (
+            info2.labelcnt,
+            info2.fovcnt,
+            info2.batchcnt,
+            info2.medicalcnt
+        ),
+        (25, 5, 1, 2)
+    );
     assert_eq!(info2.cells_crop.len(), 20);
-    let info: DatasetInfo = serde_json::from_slice(&mill.file(&job.dir, DatasetFile::Info).await).unwrap();
+    let info: DatasetInfo =
+        serde_json::from_slice(&mill.file(&job.dir, DatasetFile::Info).await).unwrap();
     assert!(info.cells_crop.is_empty() && info.origin_imgs.is_empty());
     assert_eq!(info.types, info2.types);
-    let snapshot: Snapshot = serde_json::from_slice(&mill.file(&job.dir, DatasetFile::Snapshot).await).unwrap();
+    let snapshot: Snapshot =
+        serde_json::from_slice(&mill.file(&job.dir, DatasetFile::Snapshot).await).unwrap();
     assert!(snapshot.is_intact());
     assert_eq!(Some(snapshot.hash.to_string()), job.snapshot);
     let log = String::from_utf8(mill.file(&job.dir, DatasetFile::Log).await).unwrap();

@@ -13,7 +13,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("cellmill-vision", &["cellmill-core"]),
     ("cellmill-nets", &["cellmill-core"]),
     ("cellmill-retrieval", &["cellmill-core"]),
-    ("cellmill-worker", &["cellmill-core", "cellmill-store", "cellmill-queue", "cellmill-service"]),
+    (
+        "cellmill-worker",
+        &[
+            "cellmill-core",
+            "cellmill-store",
+            "cellmill-queue",
+            "cellmill-service",
+        ],
+    ),
     (
         "cellmill-api",
         &[
@@ -47,8 +55,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("cellmill-tests", &["*"]),
 ];
 
-const FUNCTION: &[&str] =
-    &["cellmill-core", "cellmill-store", "cellmill-queue", "cellmill-service", "cellmill-vision", "cellmill-retrieval"];
+const FUNCTION: &[&str] = &[
+    "cellmill-core",
+    "cellmill-store",
+    "cellmill-queue",
+    "cellmill-service",
+    "cellmill-vision",
+    "cellmill-retrieval",
+];
 
 /// Outside crates that only the named packages may list.
 const WALLED: &[(&str, &[&str])] = &[
@@ -62,12 +76,27 @@ const WALLED: &[(&str, &[&str])] = &[
     ("image", &["cellmill-vision"]),
     ("zip", &["cellmill-vision"]),
     ("zune-jpeg", &["cellmill-vision"]),
-    ("reqwest", &["cellmill", "cellmill-service", "cellmill-tests"]),
-    ("clap", &["cellmill", "cellmill-worker-gpu", "cellmill-tests"]),
+    (
+        "reqwest",
+        &["cellmill", "cellmill-service", "cellmill-tests"],
+    ),
+    (
+        "clap",
+        &["cellmill", "cellmill-worker-gpu", "cellmill-tests"],
+    ),
 ];
 
 /// `core` sees nothing that could read a clock, a file or a socket.
-const CORE_MAY_USE: &[&str] = &["chrono", "csv", "csv-core", "percent-encoding", "serde", "serde_json", "sha2", "thiserror"];
+const CORE_MAY_USE: &[&str] = &[
+    "chrono",
+    "csv",
+    "csv-core",
+    "percent-encoding",
+    "serde",
+    "serde_json",
+    "sha2",
+    "thiserror",
+];
 
 #[test]
 fn dependencies_follow_the_table() {
@@ -93,7 +122,9 @@ fn outside_crates_stay_behind_their_walls() {
     let mut problems = Vec::new();
     for package in &packages() {
         for on in dependencies(package) {
-            let is_walled_off = WALLED.iter().any(|(it, users)| *it == on && !users.contains(&name(package)));
+            let is_walled_off = WALLED
+                .iter()
+                .any(|(it, users)| *it == on && !users.contains(&name(package)));
             let is_impure = name(package) == "cellmill-core" && !CORE_MAY_USE.contains(&on);
             if is_walled_off || is_impure {
                 problems.push(format!("`{on}` is walled off from `{}`", name(package)));
@@ -105,13 +136,27 @@ fn outside_crates_stay_behind_their_walls() {
 
 fn packages() -> Vec<Value> {
     let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--no-deps", "--format-version", "1", "--offline"])
+        .args([
+            "metadata",
+            "--no-deps",
+            "--format-version",
+            "1",
+            "--offline",
+        ])
         .current_dir(super::root())
         .output()
         .expect("cargo runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo metadata writes JSON");
-    metadata["packages"].as_array().expect("cargo metadata lists packages").clone()
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let metadata: Value =
+        serde_json::from_slice(&output.stdout).expect("cargo metadata writes JSON");
+    metadata["packages"]
+        .as_array()
+        .expect("cargo metadata lists packages")
+        .clone()
 }
 
 fn name(package: &Value) -> &str {
@@ -120,6 +165,8 @@ fn name(package: &Value) -> &str {
 
 /// What the package's own code is made of; tests may use more.
 fn dependencies(package: &Value) -> impl Iterator<Item = &str> {
-    let all = package["dependencies"].as_array().expect("cargo metadata lists dependencies");
+    let all = package["dependencies"]
+        .as_array()
+        .expect("cargo metadata lists dependencies");
     all.iter().filter(|it| it["kind"] != "dev").map(name)
 }

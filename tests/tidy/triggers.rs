@@ -24,7 +24,11 @@ fn no_event_chain_loops() {
 
 #[test]
 fn triggers_are_the_prefixes_of_images_and_points() {
-    let keys = [Prefix::Images(ImageRoot::Hospital), Prefix::Images(ImageRoot::Upload), Prefix::Points];
+    let keys = [
+        Prefix::Images(ImageRoot::Hospital),
+        Prefix::Images(ImageRoot::Upload),
+        Prefix::Points,
+    ];
     let declared: Vec<&str> = TRIGGERS.iter().map(|it| it.prefix).collect();
     assert_eq!(declared, keys.map(|it| it.to_path()));
 }
@@ -32,8 +36,18 @@ fn triggers_are_the_prefixes_of_images_and_points() {
 #[tokio::test]
 async fn functions_write_only_what_they_declare() {
     let store = Store::memory();
-    store.put_bytes(IMAGE, encode_png(&RgbImage::filled(64, 48, [9, 9, 9])), Put::Create).await.unwrap();
-    store.put_bytes(POINTS, "X,Y,Type\n10,10,7\n".as_bytes(), Put::Create).await.unwrap();
+    store
+        .put_bytes(
+            IMAGE,
+            encode_png(&RgbImage::filled(64, 48, [9, 9, 9])),
+            Put::Create,
+        )
+        .await
+        .unwrap();
+    store
+        .put_bytes(POINTS, "X,Y,Type\n10,10,7\n".as_bytes(), Put::Create)
+        .await
+        .unwrap();
 
     let ingest = Ingest {
         store: store.clone(),
@@ -54,20 +68,35 @@ async fn functions_write_only_what_they_declare() {
 }
 
 fn check(function: Function, before: &[String], after: &[String]) -> usize {
-    let declared = WRITES.iter().find(|it| it.function == function).expect("every function declares what it writes");
+    let declared = WRITES
+        .iter()
+        .find(|it| it.function == function)
+        .expect("every function declares what it writes");
     let new: Vec<&String> = after.iter().filter(|it| !before.contains(it)).collect();
     for key in &new {
-        let is_declared = declared.prefixes.iter().any(|prefix| key.starts_with(prefix));
-        assert!(is_declared, "{function:?} wrote `{key}`, which it does not declare");
+        let is_declared = declared
+            .prefixes
+            .iter()
+            .any(|prefix| key.starts_with(prefix));
+        assert!(
+            is_declared,
+            "{function:?} wrote `{key}`, which it does not declare"
+        );
     }
     new.len()
 }
 
 async fn keys(store: &Store) -> Vec<String> {
-    let listed: Vec<_> = store.list("").try_collect().await.unwrap();
+    let listed: Vec<_> = store.list("").try_collect().await.expect("memory lists");
     listed.into_iter().map(|it| it.key).collect()
 }
 
 fn created(key: &str) -> String {
-    events::print(&ObjectCreated { key: key.to_owned(), etag: None, size: None, version_id: None, sequencer: None })
+    events::print(&ObjectCreated {
+        key: key.to_owned(),
+        etag: None,
+        size: None,
+        version_id: None,
+        sequencer: None,
+    })
 }

@@ -9,7 +9,10 @@ use cellmill_store::{Error, Store};
 use futures::TryStreamExt as _;
 
 /// All recorded images of the chosen batches and cases, ascending by (batch, case, root, name).
-pub(crate) async fn images(store: &Store, parameters: &DataParameters) -> Result<Vec<ImageKey>, Error> {
+pub(crate) async fn images(
+    store: &Store,
+    parameters: &DataParameters,
+) -> Result<Vec<ImageKey>, Error> {
     let mut chosen = Vec::new();
     for batch in &parameters.batches {
         for root in ImageRoot::ALL {
@@ -32,7 +35,10 @@ fn prefixes(root: ImageRoot, batch: &BatchId, cases: &[CaseId]) -> Vec<Prefix> {
     if cases.is_empty() {
         return vec![Prefix::ImageRecordsOfBatch(root, batch.clone())];
     }
-    cases.iter().map(|case| Prefix::ImageRecordsOfCase(root, batch.clone(), case.clone())).collect()
+    cases
+        .iter()
+        .map(|case| Prefix::ImageRecordsOfCase(root, batch.clone(), case.clone()))
+        .collect()
 }
 
 /// The CSVs of the chosen batches: one listing instead of a question for each image.
@@ -56,8 +62,16 @@ impl PointsIndex {
     }
 
     fn add(&mut self, key: CsvKey) {
-        let CsvKey { batch, date, case, stem } = key;
-        let latest = self.latest.entry((batch, case, stem)).or_insert_with(|| date.clone());
+        let CsvKey {
+            batch,
+            date,
+            case,
+            stem,
+        } = key;
+        let latest = self
+            .latest
+            .entry((batch, case, stem))
+            .or_insert_with(|| date.clone());
         if cellmill_core::label::is_later(&date, latest) {
             *latest = date;
         }
@@ -69,7 +83,12 @@ impl PointsIndex {
         let found = (image.batch.clone(), image.case.clone(), stem);
         let date = self.latest.get(&found)?.clone();
         let (batch, case, stem) = found;
-        Some(CsvKey { batch, date, case, stem })
+        Some(CsvKey {
+            batch,
+            date,
+            case,
+            stem,
+        })
     }
 }
 
@@ -77,7 +96,11 @@ impl PointsIndex {
 pub(crate) fn why_empty(parameters: &DataParameters) -> String {
     let batches: Vec<&str> = parameters.batches.iter().map(BatchId::as_str).collect();
     let cases: Vec<&str> = parameters.cases.iter().map(CaseId::as_str).collect();
-    let of_cases = if cases.is_empty() { String::new() } else { format!(", cases `{}`", cases.join("`, `")) };
+    let of_cases = if cases.is_empty() {
+        String::new()
+    } else {
+        format!(", cases `{}`", cases.join("`, `"))
+    };
     format!(
         "no usable image in batches `{}`{of_cases}; import images first, or look with `cellmill images` why they were rejected",
         batches.join("`, `")

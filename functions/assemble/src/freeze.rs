@@ -4,7 +4,9 @@
 
 use std::collections::BTreeSet;
 
-use cellmill_core::formats::{DatasetInfo, FileListRow, Indent, read_file_list, to_json, write_file_list};
+use cellmill_core::formats::{
+    DatasetInfo, FileListRow, Indent, read_file_list, to_json, write_file_list,
+};
 use cellmill_core::ids::Dir;
 use cellmill_core::job::{DataParameters, JobRecord};
 use cellmill_core::keys::{DatasetFile, ImageKey, ObjectKey};
@@ -20,11 +22,18 @@ use crate::choose::{self, PointsIndex};
 const PARALLEL_READS: usize = 32;
 
 /// The frozen list of the job's images; an image that can't be used is not in it.
-pub(crate) async fn file_list(store: &Store, dir: &Dir, parameters: &DataParameters) -> Result<Vec<ImageKey>, Error> {
+pub(crate) async fn file_list(
+    store: &Store,
+    dir: &Dir,
+    parameters: &DataParameters,
+) -> Result<Vec<ImageKey>, Error> {
     let key = ObjectKey::Dataset(dir.clone(), DatasetFile::FileList);
     if store.head(&key).await?.is_none() {
         let rows = usable_images(store, parameters).await?;
-        match store.put_bytes(&key, write_file_list(&rows), Put::Create).await {
+        match store
+            .put_bytes(&key, write_file_list(&rows), Put::Create)
+            .await
+        {
             Ok(_) | Err(Error::Exists { .. }) => {}
             Err(error) => return Err(error),
         }
@@ -32,17 +41,26 @@ pub(crate) async fn file_list(store: &Store, dir: &Dir, parameters: &DataParamet
     let bytes = store.get_bytes(&key).await?;
     let rows = read_file_list(&bytes).map_err(|source| Error::unusable(&key, source))?;
     let images = rows.iter().map(|it| it.imgpath.parse::<ImageKey>());
-    images.collect::<Result<_, _>>().map_err(|source| Error::unusable(&key, source))
+    images
+        .collect::<Result<_, _>>()
+        .map_err(|source| Error::unusable(&key, source))
 }
 
-async fn usable_images(store: &Store, parameters: &DataParameters) -> Result<Vec<FileListRow>, Error> {
+async fn usable_images(
+    store: &Store,
+    parameters: &DataParameters,
+) -> Result<Vec<FileListRow>, Error> {
     let points = PointsIndex::read(store, parameters).await?;
     let keys = choose::images(store, parameters).await?;
     let points = &points;
     let rows: Vec<Option<FileListRow>> = stream::iter(keys)
         .map(|key| async move {
-            let record = store.read::<ImageRecord>(&ObjectKey::ImageRecord(key.clone())).await?;
-            let usable = record.map(|it| it.value).filter(|it| it.state == ImageState::Ok);
+            let record = store
+                .read::<ImageRecord>(&ObjectKey::ImageRecord(key.clone()))
+                .await?;
+            let usable = record
+                .map(|it| it.value)
+                .filter(|it| it.state == ImageState::Ok);
             Ok::<_, Error>(usable.map(|record| row(&key, &record, points)))
         })
         .buffered(PARALLEL_READS)
@@ -55,7 +73,9 @@ fn row(key: &ImageKey, record: &ImageRecord, points: &PointsIndex) -> FileListRo
     FileListRow {
         imgid: Some(record.imgid),
         imgpath: key.to_path(),
-        csvpath: points.of(key, &record.shown_name()).map_or_else(String::new, |it| it.to_path()),
+        csvpath: points
+            .of(key, &record.shown_name())
+            .map_or_else(String::new, |it| it.to_path()),
         p1n0: 0,
         batchid: key.batch.to_string(),
         medicalid: key.case.to_string(),
@@ -64,7 +84,12 @@ fn row(key: &ImageKey, record: &ImageRecord, points: &PointsIndex) -> FileListRo
 }
 
 /// Freezes the input of one unit, unless it is frozen already.
-pub(crate) async fn unit_input(store: &Store, dir: &Dir, unit: u32, images: &[ImageKey]) -> Result<(), Error> {
+pub(crate) async fn unit_input(
+    store: &Store,
+    dir: &Dir,
+    unit: u32,
+    images: &[ImageKey],
+) -> Result<(), Error> {
     let key = ObjectKey::Dataset(dir.clone(), DatasetFile::Input { unit });
     if store.head(&key).await?.is_some() {
         return Ok(());
@@ -74,7 +99,11 @@ pub(crate) async fn unit_input(store: &Store, dir: &Dir, unit: u32, images: &[Im
         .buffered(PARALLEL_READS)
         .try_collect()
         .await?;
-    let input = UnitInput { v: 1, unit, images: images.into_iter().flatten().collect() };
+    let input = UnitInput {
+        v: 1,
+        unit,
+        images: images.into_iter().flatten().collect(),
+    };
     match store.put_bytes(&key, input.to_bytes(), Put::Create).await {
         Ok(_) | Err(Error::Exists { .. }) => Ok(()),
         Err(error) => Err(error),
@@ -83,10 +112,22 @@ pub(crate) async fn unit_input(store: &Store, dir: &Dir, unit: u32, images: &[Im
 
 /// An image as it is now, with what its label says; `None` when it can't be used any more.
 async fn input_image(store: &Store, key: &ImageKey) -> Result<Option<InputImage>, Error> {
-    let Some(record) = store.read::<ImageRecord>(&ObjectKey::ImageRecord(key.clone())).await? else { return Ok(None) };
+    let Some(record) = store
+        .read::<ImageRecord>(&ObjectKey::ImageRecord(key.clone()))
+        .await?
+    else {
+        return Ok(None);
+    };
     let record = record.value;
-    let (ImageState::Ok, Some(picture), Some(sha256)) = (record.state, &record.picture, &record.sha256) else { return Ok(None) };
-    let label = store.read::<LabelDocument>(&ObjectKey::Label(key.clone())).await?.map(|it| it.value);
+    let (ImageState::Ok, Some(picture), Some(sha256)) =
+        (record.state, &record.picture, &record.sha256)
+    else {
+        return Ok(None);
+    };
+    let label = store
+        .read::<LabelDocument>(&ObjectKey::Label(key.clone()))
+        .await?
+        .map(|it| it.value);
     let cells = label.as_ref().map(|it| fold(it).cells).unwrap_or_default();
     let point = |it: &cellmill_core::label::LabelledCell| Point {
         x: it.place.x,
@@ -132,7 +173,13 @@ pub(crate) async fn snapshot(
         Ok(serde_json::Value::Object(map)) => map,
         _ => serde_json::Map::new(),
     };
-    let sealed = Snapshot::seal(dir.as_str(), job.kind.as_str(), parameters, images, left_out);
+    let sealed = Snapshot::seal(
+        dir.as_str(),
+        job.kind.as_str(),
+        parameters,
+        images,
+        left_out,
+    );
     let key = ObjectKey::Dataset(dir.clone(), DatasetFile::Snapshot);
     match store.put_bytes(&key, sealed.to_bytes(), Put::Create).await {
         Ok(_) => Ok(sealed.hash.to_string()),
@@ -158,14 +205,28 @@ fn snapshot_image(it: &InputImage) -> SnapshotImage {
 }
 
 /// Images of the chosen cases that take no part, and why.
-async fn left_out(store: &Store, parameters: &DataParameters, taken: &[SnapshotImage]) -> Result<Vec<LeftOut>, Error> {
+async fn left_out(
+    store: &Store,
+    parameters: &DataParameters,
+    taken: &[SnapshotImage],
+) -> Result<Vec<LeftOut>, Error> {
     let taken: BTreeSet<&str> = taken.iter().map(|it| it.key.as_str()).collect();
-    let others = choose::images(store, parameters).await?.into_iter().filter(|it| !taken.contains(it.to_path().as_str()));
+    let others = choose::images(store, parameters)
+        .await?
+        .into_iter()
+        .filter(|it| !taken.contains(it.to_path().as_str()));
     stream::iter(others)
         .map(|key| async move {
-            let record = store.read::<ImageRecord>(&ObjectKey::ImageRecord(key.clone())).await?;
-            let reason = record.map_or("its record is gone".to_owned(), |it| why_left_out(&it.value));
-            Ok(LeftOut { key: key.to_path(), reason })
+            let record = store
+                .read::<ImageRecord>(&ObjectKey::ImageRecord(key.clone()))
+                .await?;
+            let reason = record.map_or("its record is gone".to_owned(), |it| {
+                why_left_out(&it.value)
+            });
+            Ok(LeftOut {
+                key: key.to_path(),
+                reason,
+            })
         })
         .buffered(PARALLEL_READS)
         .try_collect()
@@ -176,14 +237,24 @@ fn why_left_out(record: &ImageRecord) -> String {
     match record.state {
         ImageState::Expected => "its bytes have not come".to_owned(),
         ImageState::Ok => "it came after the data set was frozen".to_owned(),
-        ImageState::Rejected => record.rejection.as_ref().map_or("rejected".to_owned(), |it| format!("rejected: {}", it.code)),
+        ImageState::Rejected => record
+            .rejection
+            .as_ref()
+            .map_or("rejected".to_owned(), |it| format!("rejected: {}", it.code)),
         ImageState::Conflict => "conflict: other bytes came under its key".to_owned(),
     }
 }
 
 /// The legacy description, as it stands before the cells are cut.
-pub(crate) async fn info(store: &Store, job: &JobRecord, parameters: &DataParameters) -> Result<(), Error> {
+pub(crate) async fn info(
+    store: &Store,
+    job: &JobRecord,
+    parameters: &DataParameters,
+) -> Result<(), Error> {
     let info = DatasetInfo::of_job(job, parameters);
     let key = ObjectKey::Dataset(job.dir.clone(), DatasetFile::Info);
-    store.put_bytes(&key, to_json(&info, Indent::One), Put::Overwrite).await.map(drop)
+    store
+        .put_bytes(&key, to_json(&info, Indent::One), Put::Overwrite)
+        .await
+        .map(drop)
 }

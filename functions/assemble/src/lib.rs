@@ -60,7 +60,9 @@ pub enum Error {
 impl Error {
     pub fn disposition(&self) -> Disposition {
         match self {
-            Self::Store { source, .. } if !source.is_transient() => Disposition::Reject { reason: self.to_string() },
+            Self::Store { source, .. } if !source.is_transient() => Disposition::Reject {
+                reason: self.to_string(),
+            },
             Self::Store { .. } | Self::Queue { .. } => Disposition::Retry { after: None },
             Self::Unusable { .. } => Disposition::Done,
         }
@@ -72,7 +74,11 @@ impl Assemble {
     pub async fn handle(&self, body: &str) -> Disposition {
         let hint: JobHint = match serde_json::from_str(body) {
             Ok(hint) => hint,
-            Err(error) => return Disposition::Reject { reason: format!("no job hint: {error}") },
+            Err(error) => {
+                return Disposition::Reject {
+                    reason: format!("no job hint: {error}"),
+                };
+            }
         };
         match self.job(hint.kind, &hint.dir).await {
             Ok(()) => Disposition::Done,
@@ -88,7 +94,16 @@ impl Assemble {
             tracing::warn!(dir = %hint.dir, error = text, "job not assembled");
             return disposition;
         }
-        match self.store.change_job(hint.kind, &hint.dir, JobEvent::Failed { error: text }, self.window).await {
+        match self
+            .store
+            .change_job(
+                hint.kind,
+                &hint.dir,
+                JobEvent::Failed { error: text },
+                self.window,
+            )
+            .await
+        {
             Ok(_) => Disposition::Done,
             Err(error) => {
                 tracing::error!(dir = %hint.dir, error = cellmill_service::report(&error), "job can't be failed");
@@ -99,7 +114,14 @@ impl Assemble {
 
     /// Assembles a job, or goes on with it.
     pub async fn job(&self, kind: JobKind, dir: &Dir) -> Result<(), Error> {
-        let Some(job) = self.store.read_job(kind, dir).await.map_err(|it| failed(dir, it))? else { return Ok(()) };
+        let Some(job) = self
+            .store
+            .read_job(kind, dir)
+            .await
+            .map_err(|it| failed(dir, it))?
+        else {
+            return Ok(());
+        };
         if job.value.state != JobState::Assembling {
             return Ok(());
         }
@@ -110,52 +132,93 @@ impl Assemble {
 
     async fn data(&self, job: &JobRecord, parameters: &DataParameters) -> Result<(), Error> {
         let dir = &job.dir;
-        let list = freeze::file_list(&self.store, dir, parameters).await.map_err(|it| failed(dir, it))?;
+        let list = freeze::file_list(&self.store, dir, parameters)
+            .await
+            .map_err(|it| failed(dir, it))?;
         if list.is_empty() {
-            return Err(Error::Unusable { reason: choose::why_empty(parameters) });
+            return Err(Error::Unusable {
+                reason: choose::why_empty(parameters),
+            });
         }
-        let per_unit = self.images_per_unit.max(list.len().div_ceil(MAX_UNITS)).max(1);
+        let per_unit = self
+            .images_per_unit
+            .max(list.len().div_ceil(MAX_UNITS))
+            .max(1);
         let units = list.len().div_ceil(per_unit) as u32;
         let first = job.cursor.as_ref().map_or(0, |it| it.at as u32);
         let began = Instant::now();
         for unit in first..units {
             if unit % UNITS_PER_SWAP == 0 {
-                let cursor = Cursor { step: "inputs".to_owned(), at: u64::from(unit), of: u64::from(units) };
+                let cursor = Cursor {
+                    step: "inputs".to_owned(),
+                    at: u64::from(unit),
+                    of: u64::from(units),
+                };
                 if !self.progressed(job, cursor).await? {
                     return Ok(());
                 }
                 if began.elapsed() > self.slice {
-                    return hints::send_assemble(&*self.queue, job).await.map_err(|it| unsent(dir, it));
+                    return hints::send_assemble(&*self.queue, job)
+                        .await
+                        .map_err(|it| unsent(dir, it));
                 }
             }
             let images = list.chunks(per_unit).nth(unit as usize).unwrap_or_default();
-            freeze::unit_input(&self.store, dir, unit, images).await.map_err(|it| failed(dir, it))?;
+            freeze::unit_input(&self.store, dir, unit, images)
+                .await
+                .map_err(|it| failed(dir, it))?;
         }
-        let snapshot = freeze::snapshot(&self.store, job, parameters, units, &list).await.map_err(|it| failed(dir, it))?;
-        freeze::info(&self.store, job, parameters).await.map_err(|it| failed(dir, it))?;
-        self.apply(job, JobEvent::Assembled { units, snapshot }).await
+        let snapshot = freeze::snapshot(&self.store, job, parameters, units, &list)
+            .await
+            .map_err(|it| failed(dir, it))?;
+        freeze::info(&self.store, job, parameters)
+            .await
+            .map_err(|it| failed(dir, it))?;
+        self.apply(job, JobEvent::Assembled { units, snapshot })
+            .await
     }
 
     /// Shows a sign of life. `false`: the job is not being assembled any more.
     async fn progressed(&self, job: &JobRecord, cursor: Cursor) -> Result<bool, Error> {
-        let applied = self.store.change_job(job.kind, &job.dir, JobEvent::Progressed(cursor), self.window).await;
-        Ok(matches!(applied.map_err(|it| failed(&job.dir, it))?, Applied::Changed(..)))
+        let applied = self
+            .store
+            .change_job(
+                job.kind,
+                &job.dir,
+                JobEvent::Progressed(cursor),
+                self.window,
+            )
+            .await;
+        Ok(matches!(
+            applied.map_err(|it| failed(&job.dir, it))?,
+            Applied::Changed(..)
+        ))
     }
 
     async fn apply(&self, job: &JobRecord, event: JobEvent) -> Result<(), Error> {
-        let applied = self.store.change_job(job.kind, &job.dir, event, self.window).await;
+        let applied = self
+            .store
+            .change_job(job.kind, &job.dir, event, self.window)
+            .await;
         if let Applied::Changed(job, effects) = applied.map_err(|it| failed(&job.dir, it))? {
-            hints::carry_out(&*self.queue, &job.value, &effects).await.map_err(|it| unsent(&job.value.dir, it))?;
+            hints::carry_out(&*self.queue, &job.value, &effects)
+                .await
+                .map_err(|it| unsent(&job.value.dir, it))?;
         }
         Ok(())
     }
 }
 
 fn failed(dir: &Dir, source: cellmill_store::Error) -> Error {
-    Error::Store { dir: dir.clone(), source }
+    Error::Store {
+        dir: dir.clone(),
+        source,
+    }
 }
 
 fn unsent(dir: &Dir, source: cellmill_queue::Error) -> Error {
-    Error::Queue { dir: dir.clone(), source }
+    Error::Queue {
+        dir: dir.clone(),
+        source,
+    }
 }
-

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use cellmill_core::classes::{ClassTable, KnownClasses};
-use cellmill_core::formats::{CellsList, CellsListRow, DatasetCounts, DatasetInfo, Indent, to_json};
+use cellmill_core::formats::{
+    CellsList, CellsListRow, DatasetCounts, DatasetInfo, Indent, to_json,
+};
 use cellmill_core::job::{Cursor, DataParameters, JobEvent, JobRecord};
 use cellmill_core::keys::{DatasetFile, ObjectKey, Prefix, UnitKey};
 use cellmill_core::records::{Named, PackEntry, PackList};
@@ -23,9 +25,15 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(20);
 const MAX_REJECTED_LISTED: usize = 100;
 
 /// Writes all files and returns the job's result.
-pub(crate) async fn write(collect: &Collect, job: &JobRecord, parameters: &DataParameters) -> Result<serde_json::Value, Error> {
+pub(crate) async fn write(
+    collect: &Collect,
+    job: &JobRecord,
+    parameters: &DataParameters,
+) -> Result<serde_json::Value, Error> {
     let store = &collect.store;
-    let classes = known_classes(store).await.map_err(|it| failed(&job.dir, it))?;
+    let classes = known_classes(store)
+        .await
+        .map_err(|it| failed(&job.dir, it))?;
     let mut table = Table::begin(store, job).map_err(|it| failed(&job.dir, it))?;
     let mut log = writer(store, job, DatasetFile::Log).map_err(|it| failed(&job.dir, it))?;
     let mut gathered = Gathered::default();
@@ -35,7 +43,10 @@ pub(crate) async fn write(collect: &Collect, job: &JobRecord, parameters: &DataP
         if let Some(rows) = output(&unit, "rows") {
             let bytes = read_output(store, job, rows).await?;
             let rows = read_rows(job, rows, &bytes)?;
-            table.append(store, job, &bytes, rows.len() as u64).await.map_err(|it| failed(&job.dir, it))?;
+            table
+                .append(store, job, &bytes, rows.len() as u64)
+                .await
+                .map_err(|it| failed(&job.dir, it))?;
             gathered.add_rows(&rows, &classes);
         }
         if let Some(text) = output(&unit, "log") {
@@ -57,35 +68,66 @@ pub(crate) async fn write(collect: &Collect, job: &JobRecord, parameters: &DataP
         (DatasetFile::Info, files.info),
     ] {
         let key = ObjectKey::Dataset(job.dir.clone(), file);
-        store.put_bytes(&key, bytes, Put::Overwrite).await.map_err(|it| failed(&job.dir, it))?;
+        store
+            .put_bytes(&key, bytes, Put::Overwrite)
+            .await
+            .map_err(|it| failed(&job.dir, it))?;
     }
     Ok(gathered.result())
 }
 
-fn writer(store: &Store, job: &JobRecord, file: DatasetFile) -> Result<ObjectWriter, cellmill_store::Error> {
+fn writer(
+    store: &Store,
+    job: &JobRecord,
+    file: DatasetFile,
+) -> Result<ObjectWriter, cellmill_store::Error> {
     store.writer(&ObjectKey::Dataset(job.dir.clone(), file), Put::Overwrite)
 }
 
 async fn show_progress(collect: &Collect, job: &JobRecord, unit: u32) -> Result<(), Error> {
-    let cursor = Cursor { step: "cells".to_owned(), at: u64::from(unit), of: u64::from(job.units.count) };
+    let cursor = Cursor {
+        step: "cells".to_owned(),
+        at: u64::from(unit),
+        of: u64::from(job.units.count),
+    };
     let event = JobEvent::Progressed(cursor);
-    let applied = collect.store.change_job(job.kind, &job.dir, event, collect.window).await;
+    let applied = collect
+        .store
+        .change_job(job.kind, &job.dir, event, collect.window)
+        .await;
     applied.map(drop).map_err(|it| failed(&job.dir, it))
 }
 
 async fn known_classes(store: &Store) -> Result<KnownClasses, cellmill_store::Error> {
-    let listed: Vec<_> = store.list(&Prefix::ClassTables.to_path()).try_collect().await?;
+    let listed: Vec<_> = store
+        .list(&Prefix::ClassTables.to_path())
+        .try_collect()
+        .await?;
     let mut tables = Vec::new();
     for it in listed {
-        tables.extend(store.read::<Named<ClassTable>>(&it.key).await?.map(|it| it.value.value));
+        tables.extend(
+            store
+                .read::<Named<ClassTable>>(&it.key)
+                .await?
+                .map(|it| it.value.value),
+        );
     }
     Ok(KnownClasses::new(&tables))
 }
 
 async fn committed(store: &Store, job: &JobRecord, unit: u32) -> Result<UnitRecord, Error> {
-    let key = ObjectKey::Unit(UnitKey { dir: job.dir.clone(), kind: job.kind, unit });
-    let record = store.read::<UnitRecord>(&key).await.map_err(|it| failed(&job.dir, it))?;
-    record.map(|it| it.value).ok_or_else(|| bad(job, &key.to_path(), "the unit's record is gone"))
+    let key = ObjectKey::Unit(UnitKey {
+        dir: job.dir.clone(),
+        kind: job.kind,
+        unit,
+    });
+    let record = store
+        .read::<UnitRecord>(&key)
+        .await
+        .map_err(|it| failed(&job.dir, it))?;
+    record
+        .map(|it| it.value)
+        .ok_or_else(|| bad(job, &key.to_path(), "the unit's record is gone"))
 }
 
 fn output<'a>(unit: &'a UnitRecord, name: &str) -> Option<&'a Output> {
@@ -93,9 +135,16 @@ fn output<'a>(unit: &'a UnitRecord, name: &str) -> Option<&'a Output> {
 }
 
 async fn read_output(store: &Store, job: &JobRecord, output: &Output) -> Result<Bytes, Error> {
-    let bytes = store.get_bytes(&output.key).await.map_err(|it| failed(&job.dir, it))?;
+    let bytes = store
+        .get_bytes(&output.key)
+        .await
+        .map_err(|it| failed(&job.dir, it))?;
     if bytes.len() as u64 != output.bytes {
-        return Err(bad(job, &output.key, "its length is not what was committed"));
+        return Err(bad(
+            job,
+            &output.key,
+            "its length is not what was committed",
+        ));
     }
     Ok(bytes)
 }
@@ -106,7 +155,11 @@ fn read_rows(job: &JobRecord, output: &Output, bytes: &[u8]) -> Result<Vec<Cells
 }
 
 fn bad(job: &JobRecord, key: &str, why: &str) -> Error {
-    Error::BadOutput { dir: job.dir.clone(), key: key.to_owned(), why: why.to_owned() }
+    Error::BadOutput {
+        dir: job.dir.clone(),
+        key: key.to_owned(),
+        why: why.to_owned(),
+    }
 }
 
 /// cellslist.csv and its further parts, written as a stream.
@@ -118,18 +171,31 @@ struct Table {
 
 impl Table {
     fn begin(store: &Store, job: &JobRecord) -> Result<Self, cellmill_store::Error> {
-        Ok(Self { writer: writer(store, job, DatasetFile::CellsList { part: 0 })?, part: 0, n_rows: 0 })
+        Ok(Self {
+            writer: writer(store, job, DatasetFile::CellsList { part: 0 })?,
+            part: 0,
+            n_rows: 0,
+        })
     }
 
     /// Appends a unit's table; its header is kept only where a part begins.
-    async fn append(&mut self, store: &Store, job: &JobRecord, table: &[u8], n_rows: u64) -> Result<(), cellmill_store::Error> {
+    async fn append(
+        &mut self,
+        store: &Store,
+        job: &JobRecord,
+        table: &[u8],
+        n_rows: u64,
+    ) -> Result<(), cellmill_store::Error> {
         if self.n_rows > 0 && self.n_rows + n_rows > ROWS_PER_PART {
             self.part += 1;
             let next = writer(store, job, DatasetFile::CellsList { part: self.part })?;
             std::mem::replace(&mut self.writer, next).finish().await?;
             self.n_rows = 0;
         }
-        let body = table.iter().position(|&it| it == b'\n').map_or(table.len(), |end| end + 1);
+        let body = table
+            .iter()
+            .position(|&it| it == b'\n')
+            .map_or(table.len(), |end| end + 1);
         if self.writer.written() == 0 {
             self.writer.write(&table[..body]).await?;
         }
@@ -190,7 +256,8 @@ impl Gathered {
         }));
         self.n_rejected += unit.rejected.len() as u64;
         let room = MAX_REJECTED_LISTED.saturating_sub(self.rejected.len());
-        self.rejected.extend(unit.rejected.iter().take(room).cloned());
+        self.rejected
+            .extend(unit.rejected.iter().take(room).cloned());
     }
 
     fn files(&self, job: &JobRecord, parameters: &DataParameters) -> Files {
@@ -201,7 +268,10 @@ impl Gathered {
         info.cells_crop = self.cells.iter().cloned().collect();
         info.origin_total = info.origin_imgs.len() as u64;
         info.cells_total = info.cells_crop.len() as u64;
-        let packs = PackList { v: 1, packs: self.packs.clone() };
+        let packs = PackList {
+            v: 1,
+            packs: self.packs.clone(),
+        };
         Files {
             packs: to_json(&packs, Indent::Two),
             info2: to_json(&info, Indent::Two),

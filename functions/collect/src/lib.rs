@@ -51,9 +51,13 @@ pub enum Error {
 impl Error {
     pub fn disposition(&self) -> Disposition {
         match self {
-            Self::Store { source, .. } if source.is_transient() => Disposition::Retry { after: None },
+            Self::Store { source, .. } if source.is_transient() => {
+                Disposition::Retry { after: None }
+            }
             Self::Queue { .. } => Disposition::Retry { after: None },
-            Self::Store { .. } | Self::BadOutput { .. } => Disposition::Reject { reason: self.to_string() },
+            Self::Store { .. } | Self::BadOutput { .. } => Disposition::Reject {
+                reason: self.to_string(),
+            },
         }
     }
 }
@@ -83,11 +87,17 @@ impl Collect {
                     asked.units.extend(hint.unit);
                     asked.messages.push(place);
                 }
-                Err(error) => outcomes[place] = Disposition::Reject { reason: format!("no collect hint: {error}") },
+                Err(error) => {
+                    outcomes[place] = Disposition::Reject {
+                        reason: format!("no collect hint: {error}"),
+                    }
+                }
             }
         }
         for ((kind, dir), asked) in jobs {
-            let Err(error) = self.job(kind, &dir, &asked).await else { continue };
+            let Err(error) = self.job(kind, &dir, &asked).await else {
+                continue;
+            };
             let outcome = self.fail(kind, &dir, &error).await;
             for place in asked.messages {
                 outcomes[place] = outcome.clone();
@@ -102,7 +112,10 @@ impl Collect {
         tracing::warn!(%dir, error = text, "job not collected");
         let disposition = error.disposition();
         if disposition.is_final()
-            && let Err(error) = self.store.change_job(kind, dir, JobEvent::Failed { error: text }, self.window).await
+            && let Err(error) = self
+                .store
+                .change_job(kind, dir, JobEvent::Failed { error: text }, self.window)
+                .await
         {
             tracing::error!(%dir, error = cellmill_service::report(&error), "job can't be failed");
             return Disposition::Retry { after: None };
@@ -111,7 +124,13 @@ impl Collect {
     }
 
     async fn job(&self, kind: JobKind, dir: &Dir, asked: &Asked) -> Result<(), Error> {
-        let Some(mut job) = self.store.read_job(kind, dir).await.map_err(|it| failed(dir, it))?.map(|it| it.value) else {
+        let Some(mut job) = self
+            .store
+            .read_job(kind, dir)
+            .await
+            .map_err(|it| failed(dir, it))?
+            .map(|it| it.value)
+        else {
             return Ok(());
         };
         if matches!(job.state, JobState::Queued | JobState::Running) {
@@ -127,16 +146,30 @@ impl Collect {
     async fn count_units(&self, job: JobRecord, asked: &Asked) -> Result<JobRecord, Error> {
         let mut units = asked.units.clone();
         if asked.whole {
-            units.extend(self.units_with_records(&job).await.map_err(|it| failed(&job.dir, it))?);
+            units.extend(
+                self.units_with_records(&job)
+                    .await
+                    .map_err(|it| failed(&job.dir, it))?,
+            );
         }
         units.retain(|unit| !job.units.is_ended(*unit));
-        let ended = self.ended_units(&job, units).await.map_err(|it| failed(&job.dir, it))?;
-        let applied = self.store.change_job(job.kind, &job.dir, ended, self.window).await.map_err(|it| failed(&job.dir, it))?;
+        let ended = self
+            .ended_units(&job, units)
+            .await
+            .map_err(|it| failed(&job.dir, it))?;
+        let applied = self
+            .store
+            .change_job(job.kind, &job.dir, ended, self.window)
+            .await
+            .map_err(|it| failed(&job.dir, it))?;
         match applied {
             Applied::Changed(job, effects) => {
                 hints::carry_out(&*self.queue, &job.value, &effects)
                     .await
-                    .map_err(|source| Error::Queue { dir: job.value.dir.clone(), source })?;
+                    .map_err(|source| Error::Queue {
+                        dir: job.value.dir.clone(),
+                        source,
+                    })?;
                 Ok(job.value)
             }
             Applied::Unchanged(job) => Ok(job.value),
@@ -145,19 +178,34 @@ impl Collect {
     }
 
     async fn units_with_records(&self, job: &JobRecord) -> Result<Vec<u32>, cellmill_store::Error> {
-        let level = self.store.list_level(&Prefix::UnitsOfJob(job.dir.clone()).to_path()).await?;
+        let level = self
+            .store
+            .list_level(&Prefix::UnitsOfJob(job.dir.clone()).to_path())
+            .await?;
         let unit = |key: &str| match ObjectKey::parse(key) {
             Ok(Some(ObjectKey::Unit(it))) if it.kind == job.kind => Some(it.unit),
             _ => None,
         };
-        Ok(level.objects.iter().filter_map(|it| unit(&it.key)).collect())
+        Ok(level
+            .objects
+            .iter()
+            .filter_map(|it| unit(&it.key))
+            .collect())
     }
 
     /// Reads units and says which of them ended in this round.
-    async fn ended_units(&self, job: &JobRecord, units: BTreeSet<u32>) -> Result<JobEvent, cellmill_store::Error> {
+    async fn ended_units(
+        &self,
+        job: &JobRecord,
+        units: BTreeSet<u32>,
+    ) -> Result<JobEvent, cellmill_store::Error> {
         let records: Vec<(u32, Option<UnitRecord>)> = stream::iter(units)
             .map(|unit| async move {
-                let key = UnitKey { dir: job.dir.clone(), kind: job.kind, unit };
+                let key = UnitKey {
+                    dir: job.dir.clone(),
+                    kind: job.kind,
+                    unit,
+                };
                 let record = self.store.read::<UnitRecord>(&ObjectKey::Unit(key)).await?;
                 Ok::<_, cellmill_store::Error>((unit, record.map(|it| it.value)))
             })
@@ -168,7 +216,9 @@ impl Collect {
         for (unit, record) in records {
             match record {
                 Some(it) if it.state == UnitState::Done => done.push(unit),
-                Some(it) if it.state == UnitState::Failed && it.round >= job.round => failed.push(unit),
+                Some(it) if it.state == UnitState::Failed && it.round >= job.round => {
+                    failed.push(unit);
+                }
                 _ => {}
             }
         }
@@ -179,12 +229,22 @@ impl Collect {
         let result = match &job.parameters {
             JobParameters::Data(parameters) => data::write(self, job, parameters).await?,
         };
-        let applied = self.store.change_job(job.kind, &job.dir, JobEvent::Collected { result }, self.window).await;
+        let applied = self
+            .store
+            .change_job(
+                job.kind,
+                &job.dir,
+                JobEvent::Collected { result },
+                self.window,
+            )
+            .await;
         applied.map(drop).map_err(|it| failed(&job.dir, it))
     }
 }
 
 fn failed(dir: &Dir, source: cellmill_store::Error) -> Error {
-    Error::Store { dir: dir.clone(), source }
+    Error::Store {
+        dir: dir.clone(),
+        source,
+    }
 }
-

@@ -13,10 +13,14 @@ use cellmill_core::ids::{Stem, cache_name, sha256_hex};
 use cellmill_core::keys::{ImageKey, ObjectKey, StemKey};
 use cellmill_core::label::LabelDocument;
 use cellmill_core::messages::POINTS;
-use cellmill_core::records::{Conflict, ImageRecord, ImageSize, ImageState, Picture, Rejection, StemRecord};
+use cellmill_core::records::{
+    Conflict, ImageRecord, ImageSize, ImageState, Picture, Rejection, StemRecord,
+};
 use cellmill_queue::{Outgoing, Queue, QueueName};
 use cellmill_store::{Decision, Object, Put, Store};
-use cellmill_vision::{DecodeBudget, Decoded, Limits, Refusal, THUMBNAIL_SIDE, decode_within, thumbnail};
+use cellmill_vision::{
+    DecodeBudget, Decoded, Limits, Refusal, THUMBNAIL_SIDE, decode_within, thumbnail,
+};
 use chrono::{DateTime, Utc};
 
 /// What the function works with.
@@ -51,7 +55,9 @@ impl Error {
     /// repetition can read.
     pub fn disposition(&self) -> Disposition {
         match self {
-            Self::Store { source, .. } if !source.is_transient() => Disposition::Reject { reason: self.to_string() },
+            Self::Store { source, .. } if !source.is_transient() => Disposition::Reject {
+                reason: self.to_string(),
+            },
             Self::Store { .. } | Self::Queue { .. } => Disposition::Retry { after: None },
         }
     }
@@ -62,12 +68,20 @@ impl Ingest {
     pub async fn handle(&self, body: &str) -> Disposition {
         let created = match events::parse(body) {
             Ok(created) => created,
-            Err(error) => return Disposition::Reject { reason: error.to_string() },
+            Err(error) => {
+                return Disposition::Reject {
+                    reason: error.to_string(),
+                };
+            }
         };
         let mut outcome = Disposition::Done;
         for event in created {
             if let Err(error) = self.created(&event).await {
-                tracing::warn!(key = event.key, error = cellmill_service::report(&error), "image not recorded");
+                tracing::warn!(
+                    key = event.key,
+                    error = cellmill_service::report(&error),
+                    "image not recorded"
+                );
                 outcome = error.disposition();
             }
         }
@@ -82,7 +96,11 @@ impl Ingest {
                 Ok(())
             }
             Err(error) => {
-                tracing::warn!(key = event.key, error = cellmill_service::report(&error), "file can't be used");
+                tracing::warn!(
+                    key = event.key,
+                    error = cellmill_service::report(&error),
+                    "file can't be used"
+                );
                 Ok(())
             }
         }
@@ -90,17 +108,38 @@ impl Ingest {
 
     /// Records what lies under an image's key now.
     pub async fn image(&self, key: &ImageKey) -> Result<(), Error> {
-        let failed = |source| Error::Store { key: key.to_path(), source };
+        let failed = |source| Error::Store {
+            key: key.to_path(),
+            source,
+        };
         let record_key = ObjectKey::ImageRecord(key.clone());
-        let known = self.store.read::<ImageRecord>(&record_key).await.map_err(failed)?.map(|it| it.value);
+        let known = self
+            .store
+            .read::<ImageRecord>(&record_key)
+            .await
+            .map_err(failed)?
+            .map(|it| it.value);
         let object_key = ObjectKey::Image(key.clone());
-        let Some(head) = self.store.head(&object_key).await.map_err(failed)? else { return Ok(()) };
-        if known.as_ref().is_some_and(|it| it.speaks_of(Some(&head.etag))) {
+        let Some(head) = self.store.head(&object_key).await.map_err(failed)? else {
+            return Ok(());
+        };
+        if known
+            .as_ref()
+            .is_some_and(|it| it.speaks_of(Some(&head.etag)))
+        {
             return Ok(());
         }
         if let Err(refusal) = self.limits.check_length(head.size) {
-            let seen = Seen { etag: head.etag, bytes: head.size, sha256: None, received: head.last_modified };
-            return self.decide(key, &seen, Verdict::Refused(rejection(&refusal))).await.map_err(failed);
+            let seen = Seen {
+                etag: head.etag,
+                bytes: head.size,
+                sha256: None,
+                received: head.last_modified,
+            };
+            return self
+                .decide(key, &seen, Verdict::Refused(rejection(&refusal)))
+                .await
+                .map_err(failed);
         }
         let object = match self.store.get(&object_key).await {
             Ok(object) => object,
@@ -118,7 +157,8 @@ impl Ingest {
             Finding::Known => Verdict::SameBytes,
             Finding::Refused(refusal) => Verdict::Refused(refusal.clone()),
             Finding::Good { picture, thumbnail } => {
-                self.derive(key, &looked_at, picture, thumbnail.clone()).await?;
+                self.derive(key, &looked_at, picture, thumbnail.clone())
+                    .await?;
                 Verdict::Good(picture.clone())
             }
         };
@@ -130,35 +170,88 @@ impl Ingest {
         let (limits, budget) = (self.limits.clone(), self.budget.clone());
         let work = move || {
             let sha256 = sha256_hex(&object.bytes);
-            let is_known = known.as_ref().is_some_and(|it| it.sha256.as_ref() == Some(&sha256) && it.state != ImageState::Expected);
-            let is_other = known.as_ref().is_some_and(|it| matches!(it.state, ImageState::Ok | ImageState::Conflict));
+            let is_known = known.as_ref().is_some_and(|it| {
+                it.sha256.as_ref() == Some(&sha256) && it.state != ImageState::Expected
+            });
+            let is_other = known
+                .as_ref()
+                .is_some_and(|it| matches!(it.state, ImageState::Ok | ImageState::Conflict));
             // Other bytes than the recorded ones are a conflict, whatever they show.
-            let finding = if is_known || is_other { Finding::Known } else { find(&object.bytes, &sha256, &limits, &budget) };
+            let finding = if is_known || is_other {
+                Finding::Known
+            } else {
+                find(&object.bytes, &sha256, &limits, &budget)
+            };
             let original_name = known.as_ref().and_then(|it| it.original_name.clone());
             let label_type = known.and_then(|it| it.label_type);
-            (LookedAt { sha256, finding, original_name, label_type }, object)
+            (
+                LookedAt {
+                    sha256,
+                    finding,
+                    original_name,
+                    label_type,
+                },
+                object,
+            )
         };
-        tokio::task::spawn_blocking(work).await.expect("looking at bytes catches what decoders do")
+        tokio::task::spawn_blocking(work)
+            .await
+            .expect("looking at bytes catches what decoders do")
     }
 
     /// Writes everything that a good image has beside its record.
-    async fn derive(&self, key: &ImageKey, looked_at: &LookedAt, picture: &Picture, jpeg: Bytes) -> Result<(), Error> {
-        let failed = |source| Error::Store { key: key.to_path(), source };
+    async fn derive(
+        &self,
+        key: &ImageKey,
+        looked_at: &LookedAt,
+        picture: &Picture,
+        jpeg: Bytes,
+    ) -> Result<(), Error> {
+        let failed = |source| Error::Store {
+            key: key.to_path(),
+            source,
+        };
         if let Some(name) = &picture.thumbnail {
-            self.store.put_bytes(&ObjectKey::Cache(name.clone()), jpeg, Put::Overwrite).await.map_err(failed)?;
+            self.store
+                .put_bytes(&ObjectKey::Cache(name.clone()), jpeg, Put::Overwrite)
+                .await
+                .map_err(failed)?;
         }
-        let label = LabelDocument::new(key.clone(), looked_at.label_type.clone().unwrap_or_default());
-        self.store.create(&ObjectKey::Label(key.clone()), label).await.map_err(failed)?;
-        let original = looked_at.original_name.clone().unwrap_or_else(|| key.original_name());
-        let Ok(stem) = Stem::of_original(&original) else { return Ok(()) };
-        let stem_key = StemKey { batch: key.batch.clone(), case: key.case.clone(), stem };
-        let size = ImageSize { width: picture.width, height: picture.height };
+        let label = LabelDocument::new(
+            key.clone(),
+            looked_at.label_type.clone().unwrap_or_default(),
+        );
+        self.store
+            .create(&ObjectKey::Label(key.clone()), label)
+            .await
+            .map_err(failed)?;
+        let original = looked_at
+            .original_name
+            .clone()
+            .unwrap_or_else(|| key.original_name());
+        let Ok(stem) = Stem::of_original(&original) else {
+            return Ok(());
+        };
+        let stem_key = StemKey {
+            batch: key.batch.clone(),
+            case: key.case.clone(),
+            stem,
+        };
+        let size = ImageSize {
+            width: picture.width,
+            height: picture.height,
+        };
         let stem = self.meet(&stem_key, key, size).await.map_err(failed)?;
         self.tell_points(key, &stem).await
     }
 
     /// Enters the image under its stem; the answer names the points that are there.
-    async fn meet(&self, stem: &StemKey, key: &ImageKey, size: ImageSize) -> Result<StemRecord, cellmill_store::Error> {
+    async fn meet(
+        &self,
+        stem: &StemKey,
+        key: &ImageKey,
+        size: ImageSize,
+    ) -> Result<StemRecord, cellmill_store::Error> {
         let swapped = self
             .store
             .swap::<StemRecord>(&ObjectKey::StemRecord(stem.clone()), |record| {
@@ -176,19 +269,41 @@ impl Ingest {
         if stem.points.is_empty() {
             return Ok(());
         }
-        let failed = |source| Error::Queue { key: key.to_path(), source };
-        let event = |path: String| ObjectCreated { key: path, etag: None, size: None, version_id: None, sequencer: None };
-        let messages: Vec<Outgoing> =
-            stem.points.iter().map(|it| Outgoing::now(events::print(&event(it.to_path())))).collect();
-        self.queue.send(&QueueName::from_static(POINTS), &messages).await.map_err(failed)
+        let failed = |source| Error::Queue {
+            key: key.to_path(),
+            source,
+        };
+        let event = |path: String| ObjectCreated {
+            key: path,
+            etag: None,
+            size: None,
+            version_id: None,
+            sequencer: None,
+        };
+        let messages: Vec<Outgoing> = stem
+            .points
+            .iter()
+            .map(|it| Outgoing::now(events::print(&event(it.to_path()))))
+            .collect();
+        self.queue
+            .send(&QueueName::from_static(POINTS), &messages)
+            .await
+            .map_err(failed)
     }
 
     /// The last write: the record.
-    async fn decide(&self, key: &ImageKey, seen: &Seen, verdict: Verdict) -> Result<(), cellmill_store::Error> {
+    async fn decide(
+        &self,
+        key: &ImageKey,
+        seen: &Seen,
+        verdict: Verdict,
+    ) -> Result<(), cellmill_store::Error> {
         let now = self.store.now();
         self.store
             .swap::<ImageRecord>(&ObjectKey::ImageRecord(key.clone()), |record| {
-                let known = record.cloned().unwrap_or_else(|| ImageRecord::expected(key.clone()));
+                let known = record
+                    .cloned()
+                    .unwrap_or_else(|| ImageRecord::expected(key.clone()));
                 match judged(&known, seen, &verdict, now) {
                     Some(next) => Decision::Write(next),
                     None => Decision::Keep,
@@ -233,7 +348,12 @@ enum Verdict {
 }
 
 /// What the record says after bytes were seen under its key; `None`: the same as before.
-fn judged(known: &ImageRecord, seen: &Seen, verdict: &Verdict, now: DateTime<Utc>) -> Option<ImageRecord> {
+fn judged(
+    known: &ImageRecord,
+    seen: &Seen,
+    verdict: &Verdict,
+    now: DateTime<Utc>,
+) -> Option<ImageRecord> {
     if known.speaks_of(Some(&seen.etag)) {
         return None;
     }
@@ -242,7 +362,11 @@ fn judged(known: &ImageRecord, seen: &Seen, verdict: &Verdict, now: DateTime<Utc
     if is_settled && known.sha256 != seen.sha256 {
         next.state = ImageState::Conflict;
         let sha256 = seen.sha256.clone().unwrap_or_default();
-        next.conflict = Some(Conflict { etag: Some(seen.etag.clone()), sha256, seen_at: now });
+        next.conflict = Some(Conflict {
+            etag: Some(seen.etag.clone()),
+            sha256,
+            seen_at: now,
+        });
         return Some(next);
     }
     next.etag = Some(seen.etag.clone());
@@ -277,7 +401,10 @@ fn find(bytes: &[u8], sha256: &str, limits: &Limits, budget: &DecodeBudget) -> F
         Ok(decoded) => {
             let jpeg = thumbnail(&decoded.image, THUMBNAIL_SIDE);
             let picture = picture(&decoded, sha256);
-            Finding::Good { picture, thumbnail: jpeg.into() }
+            Finding::Good {
+                picture,
+                thumbnail: jpeg.into(),
+            }
         }
     }
 }
@@ -291,13 +418,23 @@ fn picture(decoded: &Decoded, sha256: &str) -> Picture {
         orientation: header.orientation.value(),
         channels: header.channels,
         bits: header.bits,
-        notes: decoded.notes.iter().map(|it| format!("{}: {it}", it.code())).collect(),
-        thumbnail: Some(cache_name(sha256, &format!("thumbnail side={THUMBNAIL_SIDE}"))),
+        notes: decoded
+            .notes
+            .iter()
+            .map(|it| format!("{}: {it}", it.code()))
+            .collect(),
+        thumbnail: Some(cache_name(
+            sha256,
+            &format!("thumbnail side={THUMBNAIL_SIDE}"),
+        )),
     }
 }
 
 fn rejection(refusal: &Refusal) -> Rejection {
-    Rejection { code: refusal.code().to_owned(), reason: format!("{refusal}; {}", refusal.hint()) }
+    Rejection {
+        code: refusal.code().to_owned(),
+        reason: format!("{refusal}; {}", refusal.hint()),
+    }
 }
 
 #[cfg(test)]

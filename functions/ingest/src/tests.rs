@@ -20,16 +20,32 @@ fn image(shade: u8) -> Vec<u8> {
 }
 
 fn event(key: &str) -> String {
-    events::print(&ObjectCreated { key: key.to_owned(), etag: None, size: None, version_id: None, sequencer: None })
+    events::print(&ObjectCreated {
+        key: key.to_owned(),
+        etag: None,
+        size: None,
+        version_id: None,
+        sequencer: None,
+    })
 }
 
 async fn put(function: &Ingest, bytes: Vec<u8>) {
-    function.store.put_bytes(KEY, bytes, Put::Overwrite).await.unwrap();
+    function
+        .store
+        .put_bytes(KEY, bytes, Put::Overwrite)
+        .await
+        .unwrap();
 }
 
 async fn record(function: &Ingest) -> ImageRecord {
     let key = ObjectKey::ImageRecord(KEY.parse().unwrap());
-    function.store.read::<ImageRecord>(&key).await.unwrap().expect("a record").value
+    function
+        .store
+        .read::<ImageRecord>(&key)
+        .await
+        .unwrap()
+        .expect("a record")
+        .value
 }
 
 async fn handle(function: &Ingest) -> ImageRecord {
@@ -44,10 +60,17 @@ async fn a_good_image_gets_record_thumbnail_and_empty_label() {
     let record = handle(&function).await;
     assert_eq!(record.state, ImageState::Ok);
     let picture = record.picture.unwrap();
-    assert_eq!((picture.width, picture.height, picture.format.as_str()), (64, 48, "png"));
+    assert_eq!(
+        (picture.width, picture.height, picture.format.as_str()),
+        (64, 48, "png")
+    );
     let thumbnail = ObjectKey::Cache(picture.thumbnail.unwrap());
     assert!(function.store.head(&thumbnail).await.unwrap().is_some());
-    let label = function.store.read::<LabelDocument>(&ObjectKey::Label(KEY.parse().unwrap())).await.unwrap();
+    let label = function
+        .store
+        .read::<LabelDocument>(&ObjectKey::Label(KEY.parse().unwrap()))
+        .await
+        .unwrap();
     assert!(label.unwrap().value.layers.is_empty());
 }
 
@@ -88,14 +111,29 @@ async fn a_rejection_names_its_reason_and_new_bytes_are_a_new_chance() {
 async fn points_that_wait_are_told() {
     let function = ingest();
     let points: CsvKey = "csv/b/2019-7-22/c/a.csv".parse().unwrap();
-    let stem = StemRecord { points: [points.clone()].into(), ..StemRecord::default() };
-    function.store.create(&ObjectKey::StemRecord(points.stem_key()), stem).await.unwrap();
+    let stem = StemRecord {
+        points: [points.clone()].into(),
+        ..StemRecord::default()
+    };
+    function
+        .store
+        .create(&ObjectKey::StemRecord(points.stem_key()), stem)
+        .await
+        .unwrap();
     put(&function, image(1)).await;
     handle(&function).await;
     let queue = QueueName::from_static(POINTS);
     let waiting = std::time::Duration::from_secs(1);
-    let told = function.queue.receive(&queue, 10, waiting, std::time::Duration::ZERO).await.unwrap();
-    let keys: Vec<String> = told.iter().flat_map(|it| events::parse(&it.body).unwrap()).map(|it| it.key).collect();
+    let told = function
+        .queue
+        .receive(&queue, 10, waiting, std::time::Duration::ZERO)
+        .await
+        .unwrap();
+    let keys: Vec<String> = told
+        .iter()
+        .flat_map(|it| events::parse(&it.body).unwrap())
+        .map(|it| it.key)
+        .collect();
     assert_eq!(keys, [points.to_path()]);
 }
 
@@ -108,18 +146,39 @@ async fn what_was_remembered_at_signing_stays() {
         label_type: Some("two-class".to_owned()),
         ..ImageRecord::expected(key.clone())
     };
-    function.store.create(&ObjectKey::ImageRecord(key.clone()), expected).await.unwrap();
+    function
+        .store
+        .create(&ObjectKey::ImageRecord(key.clone()), expected)
+        .await
+        .unwrap();
     put(&function, image(1)).await;
     let record = handle(&function).await;
-    assert_eq!((record.state, record.shown_name().as_str()), (ImageState::Ok, "a long name.png"));
-    let label = function.store.read::<LabelDocument>(&ObjectKey::Label(key)).await.unwrap().unwrap();
+    assert_eq!(
+        (record.state, record.shown_name().as_str()),
+        (ImageState::Ok, "a long name.png")
+    );
+    let label = function
+        .store
+        .read::<LabelDocument>(&ObjectKey::Label(key))
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(label.value.label_type, "two-class");
 }
 
 #[tokio::test]
 async fn a_message_that_is_no_event_is_rejected_and_strangers_are_left_alone() {
     let function = ingest();
-    assert!(matches!(function.handle("{").await, Disposition::Reject { .. }));
-    assert_eq!(function.handle(&event("img/b/note.txt")).await, Disposition::Done);
-    assert_eq!(function.handle(&event("img/b/c/Images/gone.png")).await, Disposition::Done);
+    assert!(matches!(
+        function.handle("{").await,
+        Disposition::Reject { .. }
+    ));
+    assert_eq!(
+        function.handle(&event("img/b/note.txt")).await,
+        Disposition::Done
+    );
+    assert_eq!(
+        function.handle(&event("img/b/c/Images/gone.png")).await,
+        Disposition::Done
+    );
 }

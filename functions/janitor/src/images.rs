@@ -20,7 +20,10 @@ pub struct SweepImages {
 impl SweepImages {
     /// Everything, in one go: what a standalone does when it starts.
     pub const fn everything() -> Self {
-        Self { from: None, budget: usize::MAX }
+        Self {
+            from: None,
+            budget: usize::MAX,
+        }
     }
 }
 
@@ -70,31 +73,51 @@ pub(crate) async fn plan(store: &Store, sweep: &SweepImages) -> Result<Swept, Er
 
 /// Images first, so that points find theirs.
 fn prefixes() -> [String; 3] {
-    [Prefix::Images(ImageRoot::Hospital).to_path(), Prefix::Images(ImageRoot::Upload).to_path(), Prefix::Points.to_path()]
+    [
+        Prefix::Images(ImageRoot::Hospital).to_path(),
+        Prefix::Images(ImageRoot::Upload).to_path(),
+        Prefix::Points.to_path(),
+    ]
 }
 
 fn order(key: &str) -> usize {
-    prefixes().iter().position(|prefix| key.starts_with(prefix.as_str())).unwrap_or(usize::MAX)
+    prefixes()
+        .iter()
+        .position(|prefix| key.starts_with(prefix.as_str()))
+        .unwrap_or(usize::MAX)
 }
 
 async fn check(store: &Store, listed: &Listed) -> Result<Option<Action>, Error> {
     match ObjectKey::parse(&listed.key) {
         Ok(Some(ObjectKey::Image(key))) => {
-            let record = store.read::<ImageRecord>(&ObjectKey::ImageRecord(key)).await?;
+            let record = store
+                .read::<ImageRecord>(&ObjectKey::ImageRecord(key))
+                .await?;
             let why = match record {
                 None => "no record of it",
                 Some(record) if record.value.speaks_of(listed.etag.as_deref()) => return Ok(None),
                 Some(_) => "its bytes are newer than its record",
             };
-            Ok(Some(Action { what: What::Ingest { key: listed.key.clone() }, why: why.to_owned() }))
+            Ok(Some(Action {
+                what: What::Ingest {
+                    key: listed.key.clone(),
+                },
+                why: why.to_owned(),
+            }))
         }
         Ok(Some(ObjectKey::Points(key))) => {
-            let record = store.read::<PointsRecord>(&ObjectKey::PointsRecord(key.clone())).await?;
+            let record = store
+                .read::<PointsRecord>(&ObjectKey::PointsRecord(key.clone()))
+                .await?;
             let why = match record {
                 None => "no record of it",
-                Some(record) if record.value.etag != listed.etag => "its bytes are newer than its record",
+                Some(record) if record.value.etag != listed.etag => {
+                    "its bytes are newer than its record"
+                }
                 Some(record) if record.value.state == PointsState::Waiting => {
-                    let stem = store.read::<StemRecord>(&ObjectKey::StemRecord(key.stem_key())).await?;
+                    let stem = store
+                        .read::<StemRecord>(&ObjectKey::StemRecord(key.stem_key()))
+                        .await?;
                     if stem.is_none_or(|it| it.value.images.is_empty()) {
                         return Ok(None);
                     }
@@ -102,7 +125,12 @@ async fn check(store: &Store, listed: &Listed) -> Result<Option<Action>, Error> 
                 }
                 Some(_) => return Ok(None),
             };
-            Ok(Some(Action { what: What::Label { key: listed.key.clone() }, why: why.to_owned() }))
+            Ok(Some(Action {
+                what: What::Label {
+                    key: listed.key.clone(),
+                },
+                why: why.to_owned(),
+            }))
         }
         _ => Ok(None),
     }

@@ -53,27 +53,52 @@ fn age(then: DateTime<Utc>, now: DateTime<Utc>) -> Duration {
 }
 
 /// What to do about a job, and which of its units must be read before more can be said.
-pub fn decide_job(seen: &JobSeen, now: DateTime<Utc>, timing: Timing, window: usize) -> (Vec<Action>, Vec<u32>) {
+pub fn decide_job(
+    seen: &JobSeen,
+    now: DateTime<Utc>,
+    timing: Timing,
+    window: usize,
+) -> (Vec<Action>, Vec<u32>) {
     let act = |what, why: String| (vec![Action { what, why }], Vec::new());
-    let remove = || What::RemoveMark { key: seen.mark.clone() };
+    let remove = || What::RemoveMark {
+        key: seen.mark.clone(),
+    };
     let Some((job, written)) = &seen.job else {
         let is_orphan = age(seen.marked_at, now) > ORPHAN_MARK_AGE;
-        return if is_orphan { act(remove(), "a mark without a job for an hour".to_owned()) } else { Default::default() };
+        return if is_orphan {
+            act(remove(), "a mark without a job for an hour".to_owned())
+        } else {
+            Default::default()
+        };
     };
     if job.round > seen.round {
         return act(remove(), format!("the job is in round {}", job.round));
     }
     let is_silent = age(*written, now) > silent_after(timing);
     match job.state {
-        JobState::Done | JobState::Failed | JobState::Cancelled => act(remove(), format!("the job is {:?}", job.state).to_lowercase()),
-        JobState::Assembling if is_silent => {
-            act(What::Assemble { kind: job.kind, dir: job.dir.clone() }, "silent while assembling".to_owned())
-        }
-        JobState::Collecting if is_silent => {
-            act(What::Collect { kind: job.kind, dir: job.dir.clone(), unit: None }, "silent while collecting".to_owned())
-        }
+        JobState::Done | JobState::Failed | JobState::Cancelled => act(
+            remove(),
+            format!("the job is {:?}", job.state).to_lowercase(),
+        ),
+        JobState::Assembling if is_silent => act(
+            What::Assemble {
+                kind: job.kind,
+                dir: job.dir.clone(),
+            },
+            "silent while assembling".to_owned(),
+        ),
+        JobState::Collecting if is_silent => act(
+            What::Collect {
+                kind: job.kind,
+                dir: job.dir.clone(),
+                unit: None,
+            },
+            "silent while collecting".to_owned(),
+        ),
         JobState::Assembling | JobState::Collecting => Default::default(),
-        JobState::Queued | JobState::Running => decide_units(seen, job, *written, now, timing, window),
+        JobState::Queued | JobState::Running => {
+            decide_units(seen, job, *written, now, timing, window)
+        }
     }
 }
 
@@ -91,10 +116,14 @@ fn decide_units(
     let mut to_read = Vec::new();
     for unit in job.units.window(window) {
         match seen.units.get(&unit) {
-            None if is_forgotten => actions.push(hint(job, unit, "never claimed and nothing of the job moves")),
-            None => {}
+            None if is_forgotten => actions.push(hint(
+                job,
+                unit,
+                "never claimed and nothing of the job moves",
+            )),
             Some(&written) if timing.is_over(written, now) => to_read.push(unit),
-            Some(_) => {}
+            // Waiting for its turn, or worked on.
+            None | Some(_) => {}
         }
     }
     // Units outside of the window may have ended too, when their messages were lost.
@@ -104,8 +133,15 @@ fn decide_units(
     });
     to_read.extend(ended_elsewhere.map(|(unit, _)| *unit));
     if job.units.all_ended() {
-        let what = What::Collect { kind: job.kind, dir: job.dir.clone(), unit: None };
-        actions.push(Action { what, why: "all units ended".to_owned() });
+        let what = What::Collect {
+            kind: job.kind,
+            dir: job.dir.clone(),
+            unit: None,
+        };
+        actions.push(Action {
+            what,
+            why: "all units ended".to_owned(),
+        });
     }
     (actions, to_read)
 }
@@ -116,29 +152,66 @@ pub fn decide_silent_unit(job: &JobRecord, seen: &UnitSeen) -> Option<Action> {
         UnitState::Leased => Some(hint(job, seen.unit, "its lease is over")),
         UnitState::Waiting => Some(hint(job, seen.unit, "handed back")),
         UnitState::Done | UnitState::Failed | UnitState::Cancelled => {
-            let what = What::Collect { kind: job.kind, dir: job.dir.clone(), unit: Some(seen.unit) };
-            Some(Action { what, why: "it ended, the job doesn't know".to_owned() })
+            let what = What::Collect {
+                kind: job.kind,
+                dir: job.dir.clone(),
+                unit: Some(seen.unit),
+            };
+            Some(Action {
+                what,
+                why: "it ended, the job doesn't know".to_owned(),
+            })
         }
     }
 }
 
 fn hint(job: &JobRecord, unit: u32, why: &str) -> Action {
-    let what = What::Hint { kind: job.kind, dir: job.dir.clone(), unit, job: Box::new(job.clone()) };
-    Action { what, why: why.to_owned() }
+    let what = What::Hint {
+        kind: job.kind,
+        dir: job.dir.clone(),
+        unit,
+        job: Box::new(job.clone()),
+    };
+    Action {
+        what,
+        why: why.to_owned(),
+    }
 }
 
-pub(crate) async fn plan(store: &Store, timing: Timing, window: usize) -> Result<Vec<Action>, Error> {
+pub(crate) async fn plan(
+    store: &Store,
+    timing: Timing,
+    window: usize,
+) -> Result<Vec<Action>, Error> {
     let marks: Vec<_> = store.list(&Prefix::Active.to_path()).try_collect().await?;
     let mut actions = Vec::new();
     for mark in marks {
-        let Some((kind, dir, round)) = parse_mark(&mark.key) else { continue };
+        let Some((kind, dir, round)) = parse_mark(&mark.key) else {
+            continue;
+        };
         let job = store.read_job(kind, &dir).await?;
         let units = match &job {
-            Some(job) if matches!(job.value.state, JobState::Queued | JobState::Running) => units_of(store, kind, &dir).await?,
+            Some(job) if matches!(job.value.state, JobState::Queued | JobState::Running) => {
+                units_of(store, kind, &dir).await?
+            }
             _ => BTreeMap::new(),
         };
-        let job = job.map(|Versioned { value, last_modified, .. }| (value, last_modified));
-        let seen = JobSeen { mark: mark.key, marked_at: mark.last_modified, kind, dir, round, job, units };
+        let job = job.map(
+            |Versioned {
+                 value,
+                 last_modified,
+                 ..
+             }| (value, last_modified),
+        );
+        let seen = JobSeen {
+            mark: mark.key,
+            marked_at: mark.last_modified,
+            kind,
+            dir,
+            round,
+            job,
+            units,
+        };
         let (mut found, to_read) = decide_job(&seen, store.now(), timing, window);
         actions.append(&mut found);
         if let Some((job, _)) = &seen.job {
@@ -152,35 +225,75 @@ pub(crate) async fn plan_wake(store: &Store) -> Result<Vec<Action>, Error> {
     let marks: Vec<_> = store.list(&Prefix::Active.to_path()).try_collect().await?;
     let mut actions = Vec::new();
     for mark in marks {
-        let Some((kind, dir, _)) = parse_mark(&mark.key) else { continue };
-        let Some(job) = store.read_job(kind, &dir).await? else { continue };
+        let Some((kind, dir, _)) = parse_mark(&mark.key) else {
+            continue;
+        };
+        let Some(job) = store.read_job(kind, &dir).await? else {
+            continue;
+        };
         let what = match job.value.state {
             JobState::Assembling => What::Assemble { kind, dir },
-            JobState::Queued | JobState::Running | JobState::Collecting => What::Collect { kind, dir, unit: None },
+            JobState::Queued | JobState::Running | JobState::Collecting => What::Collect {
+                kind,
+                dir,
+                unit: None,
+            },
             JobState::Done | JobState::Failed | JobState::Cancelled => continue,
         };
-        actions.push(Action { what, why: "this process starts".to_owned() });
+        actions.push(Action {
+            what,
+            why: "this process starts".to_owned(),
+        });
     }
     Ok(actions)
 }
 
-async fn units_of(store: &Store, kind: JobKind, dir: &Dir) -> Result<BTreeMap<u32, DateTime<Utc>>, Error> {
-    let level = store.list_level(&Prefix::UnitsOfJob(dir.clone()).to_path()).await?;
+async fn units_of(
+    store: &Store,
+    kind: JobKind,
+    dir: &Dir,
+) -> Result<BTreeMap<u32, DateTime<Utc>>, Error> {
+    let level = store
+        .list_level(&Prefix::UnitsOfJob(dir.clone()).to_path())
+        .await?;
     let unit = |key: &str| match ObjectKey::parse(key) {
         Ok(Some(ObjectKey::Unit(it))) if it.kind == kind => Some(it.unit),
         _ => None,
     };
-    Ok(level.objects.iter().filter_map(|it| Some((unit(&it.key)?, it.last_modified))).collect())
+    Ok(level
+        .objects
+        .iter()
+        .filter_map(|it| Some((unit(&it.key)?, it.last_modified)))
+        .collect())
 }
 
-async fn read_silent(store: &Store, job: &JobRecord, units: Vec<u32>, timing: Timing) -> Result<Vec<Action>, Error> {
+async fn read_silent(
+    store: &Store,
+    job: &JobRecord,
+    units: Vec<u32>,
+    timing: Timing,
+) -> Result<Vec<Action>, Error> {
     let mut actions = Vec::new();
     for unit in units {
-        let key = UnitKey { dir: job.dir.clone(), kind: job.kind, unit };
-        let Some(record) = store.read::<UnitRecord>(&ObjectKey::Unit(key)).await? else { continue };
+        let key = UnitKey {
+            dir: job.dir.clone(),
+            kind: job.kind,
+            unit,
+        };
+        let Some(record) = store.read::<UnitRecord>(&ObjectKey::Unit(key)).await? else {
+            continue;
+        };
         // The listing may be older than the record: judged again on the fresh read.
-        if timing.is_over(record.last_modified, store.now()) || record.value.state != UnitState::Leased {
-            actions.extend(decide_silent_unit(job, &UnitSeen { unit, state: record.value.state }));
+        if timing.is_over(record.last_modified, store.now())
+            || record.value.state != UnitState::Leased
+        {
+            actions.extend(decide_silent_unit(
+                job,
+                &UnitSeen {
+                    unit,
+                    state: record.value.state,
+                },
+            ));
         }
     }
     Ok(actions)

@@ -61,7 +61,11 @@ pub enum What {
     /// Send the job to `assemble` again.
     Assemble { kind: JobKind, dir: Dir },
     /// Send the unit, or the job, to `collect` again.
-    Collect { kind: JobKind, dir: Dir, unit: Option<u32> },
+    Collect {
+        kind: JobKind,
+        dir: Dir,
+        unit: Option<u32>,
+    },
     /// Send the unit's hint again.
     Hint {
         kind: JobKind,
@@ -81,7 +85,9 @@ pub enum What {
 impl Janitor {
     /// The sweep over units, marks and silent jobs.
     pub async fn plan_jobs(&self) -> Result<Vec<Action>, Error> {
-        jobs::plan(&self.store, self.timing, self.window).await.map_err(Error::Store)
+        jobs::plan(&self.store, self.timing, self.window)
+            .await
+            .map_err(Error::Store)
     }
 
     /// Every job that is not ended is looked at once, silent or not: what a process does that starts again
@@ -107,13 +113,18 @@ impl Janitor {
     async fn act(&self, what: &What) -> Result<(), Error> {
         match what {
             What::Assemble { kind, dir } => {
-                let hint = serde_json::to_string(&JobHint::new(*kind, dir.clone())).expect("a hint is plain text");
+                let hint = serde_json::to_string(&JobHint::new(*kind, dir.clone()))
+                    .expect("a hint is plain text");
                 self.send(ASSEMBLE, hint).await
             }
             What::Collect { kind, dir, unit } => {
-                hints::send_collect_of(&*self.queue, *kind, dir, *unit).await.map_err(Error::Queue)
+                hints::send_collect_of(&*self.queue, *kind, dir, *unit)
+                    .await
+                    .map_err(Error::Queue)
             }
-            What::Hint { unit, job, .. } => hints::send_units(&*self.queue, job, &[*unit]).await.map_err(Error::Queue),
+            What::Hint { unit, job, .. } => hints::send_units(&*self.queue, job, &[*unit])
+                .await
+                .map_err(Error::Queue),
             What::RemoveMark { key } => self.store.delete(key).await.map_err(Error::Store),
             What::Ingest { key } => self.send(UPLOADS, created(key)).await,
             What::Label { key } => self.send(POINTS, created(key)).await,
@@ -121,12 +132,21 @@ impl Janitor {
     }
 
     async fn send(&self, queue: &'static str, body: String) -> Result<(), Error> {
-        self.queue.send(&QueueName::from_static(queue), &[Outgoing::now(body)]).await.map_err(Error::Queue)
+        self.queue
+            .send(&QueueName::from_static(queue), &[Outgoing::now(body)])
+            .await
+            .map_err(Error::Queue)
     }
 }
 
 fn created(key: &str) -> String {
-    events::print(&ObjectCreated { key: key.to_owned(), etag: None, size: None, version_id: None, sequencer: None })
+    events::print(&ObjectCreated {
+        key: key.to_owned(),
+        etag: None,
+        size: None,
+        version_id: None,
+        sequencer: None,
+    })
 }
 
 /// Marks, as far as a sweep reads them.

@@ -18,7 +18,17 @@ fn job(units: u32) -> JobRecord {
     if units == 0 {
         return job;
     }
-    job.apply(JobEvent::Assembled { units, snapshot: "s".to_owned() }, 2, at(0)).unwrap().unwrap().0
+    job.apply(
+        JobEvent::Assembled {
+            units,
+            snapshot: "s".to_owned(),
+        },
+        2,
+        at(0),
+    )
+    .unwrap()
+    .unwrap()
+    .0
 }
 
 fn seen(job: &JobRecord, units: &[(u32, i64)]) -> JobSeen {
@@ -29,7 +39,10 @@ fn seen(job: &JobRecord, units: &[(u32, i64)]) -> JobSeen {
         dir: job.dir.clone(),
         round: 0,
         job: Some((job.clone(), at(0))),
-        units: units.iter().map(|&(unit, written)| (unit, at(written))).collect::<BTreeMap<_, _>>(),
+        units: units
+            .iter()
+            .map(|&(unit, written)| (unit, at(written)))
+            .collect::<BTreeMap<_, _>>(),
     }
 }
 
@@ -47,36 +60,91 @@ fn a_silent_assembly_is_sent_again() {
 
 #[test]
 fn a_silent_collection_is_sent_again() {
-    let job = job(1).apply(JobEvent::UnitsEnded { done: vec![0], failed: vec![] }, 2, at(0)).unwrap().unwrap().0;
+    let job = job(1)
+        .apply(
+            JobEvent::UnitsEnded {
+                done: vec![0],
+                failed: vec![],
+            },
+            2,
+            at(0),
+        )
+        .unwrap()
+        .unwrap()
+        .0;
     assert_eq!(job.state, JobState::Collecting);
-    assert!(matches!(decide(&seen(&job, &[]), 121).0[..], [What::Collect { unit: None, .. }]));
+    assert!(matches!(
+        decide(&seen(&job, &[]), 121).0[..],
+        [What::Collect { unit: None, .. }]
+    ));
 }
 
 #[test]
 fn silent_units_are_read_and_forgotten_ones_are_hinted() {
     let running = seen(&job(5), &[(0, 0), (1, 100)]);
     assert_eq!(decide(&running, 52), (vec![], vec![]), "all leases live");
-    assert_eq!(decide(&running, 120), (vec![], vec![0]), "unit 0 is silent, unit 1 beats");
+    assert_eq!(
+        decide(&running, 120),
+        (vec![], vec![0]),
+        "unit 0 is silent, unit 1 beats"
+    );
     let (actions, to_read) = decide(&seen(&job(5), &[]), 601);
     assert!(to_read.is_empty());
-    assert!(matches!(actions[..], [What::Hint { unit: 0, .. }, What::Hint { unit: 1, .. }]), "only the window");
+    assert!(
+        matches!(
+            actions[..],
+            [What::Hint { unit: 0, .. }, What::Hint { unit: 1, .. }]
+        ),
+        "only the window"
+    );
 }
 
 #[test]
 fn a_silent_unit_is_hinted_or_collected_as_its_record_says() {
     let job = job(2);
     let decide = |state| decide_silent_unit(&job, &UnitSeen { unit: 1, state }).map(|it| it.what);
-    assert!(matches!(decide(UnitState::Leased), Some(What::Hint { unit: 1, .. })));
-    assert!(matches!(decide(UnitState::Waiting), Some(What::Hint { unit: 1, .. })));
-    assert!(matches!(decide(UnitState::Done), Some(What::Collect { unit: Some(1), .. })));
+    assert!(matches!(
+        decide(UnitState::Leased),
+        Some(What::Hint { unit: 1, .. })
+    ));
+    assert!(matches!(
+        decide(UnitState::Waiting),
+        Some(What::Hint { unit: 1, .. })
+    ));
+    assert!(matches!(
+        decide(UnitState::Done),
+        Some(What::Collect { unit: Some(1), .. })
+    ));
 }
 
 #[test]
 fn marks_go_when_their_round_is_over_and_not_before() {
     assert!(decide(&seen(&job(3), &[]), 10).0.is_empty());
-    let ended = job(3).apply(JobEvent::Cancelled { by: "me".to_owned() }, 2, at(0)).unwrap().unwrap().0;
-    assert!(matches!(decide(&seen(&ended, &[]), 10).0[..], [What::RemoveMark { .. }]));
-    let orphan = JobSeen { job: None, ..seen(&job(3), &[]) };
-    assert!(decide(&orphan, 3599).0.is_empty(), "its record may be on the way");
-    assert!(matches!(decide(&orphan, 3601).0[..], [What::RemoveMark { .. }]));
+    let ended = job(3)
+        .apply(
+            JobEvent::Cancelled {
+                by: "me".to_owned(),
+            },
+            2,
+            at(0),
+        )
+        .unwrap()
+        .unwrap()
+        .0;
+    assert!(matches!(
+        decide(&seen(&ended, &[]), 10).0[..],
+        [What::RemoveMark { .. }]
+    ));
+    let orphan = JobSeen {
+        job: None,
+        ..seen(&job(3), &[])
+    };
+    assert!(
+        decide(&orphan, 3599).0.is_empty(),
+        "its record may be on the way"
+    );
+    assert!(matches!(
+        decide(&orphan, 3601).0[..],
+        [What::RemoveMark { .. }]
+    ));
 }

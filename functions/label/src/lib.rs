@@ -8,12 +8,15 @@ use std::sync::Arc;
 
 use cellmill_core::classes::{ClassTable, KnownClasses};
 use cellmill_core::disposition::Disposition;
+use cellmill_core::document::Stamp;
 use cellmill_core::events;
 use cellmill_core::ids::sha256_hex;
 use cellmill_core::keys::{CsvKey, ImageKey, ObjectKey, Prefix};
 use cellmill_core::label::{CsvLayer, LabelDocument};
 use cellmill_core::points::{self, CsvLimits, CsvRefusal, Points, Verdict};
-use cellmill_core::records::{ImageSize, Named, PointsRecord, PointsState, Rejection, RowRemark, StemRecord};
+use cellmill_core::records::{
+    ImageSize, Named, PointsRecord, PointsState, Rejection, RowRemark, StemRecord,
+};
 use cellmill_store::{Decision, Head, Store};
 use futures::TryStreamExt as _;
 
@@ -40,7 +43,9 @@ impl Error {
         if self.source.is_transient() {
             return Disposition::Retry { after: None };
         }
-        Disposition::Reject { reason: self.to_string() }
+        Disposition::Reject {
+            reason: self.to_string(),
+        }
     }
 }
 
@@ -49,14 +54,22 @@ const MAX_READS: usize = 5;
 
 impl Label {
     pub fn new(store: Store, limits: CsvLimits) -> Self {
-        Self { store, limits, classes: Arc::default() }
+        Self {
+            store,
+            limits,
+            classes: Arc::default(),
+        }
     }
 
     /// Handles one message of the queue `points`: all its records.
     pub async fn handle(&self, body: &str) -> Disposition {
         let created = match events::parse(body) {
             Ok(created) => created,
-            Err(error) => return Disposition::Reject { reason: error.to_string() },
+            Err(error) => {
+                return Disposition::Reject {
+                    reason: error.to_string(),
+                };
+            }
         };
         let mut outcome = Disposition::Done;
         for event in created {
@@ -68,7 +81,11 @@ impl Label {
                 Ok(true) => {}
                 Ok(false) => outcome = Disposition::Retry { after: None },
                 Err(error) => {
-                    tracing::warn!(key = event.key, error = cellmill_service::report(&error), "points not recorded");
+                    tracing::warn!(
+                        key = event.key,
+                        error = cellmill_service::report(&error),
+                        "points not recorded"
+                    );
                     outcome = error.disposition();
                 }
             }
@@ -78,13 +95,27 @@ impl Label {
 
     /// Applies what lies under a CSV's key now. `false`: it kept changing meanwhile.
     pub async fn points(&self, key: &CsvKey) -> Result<bool, Error> {
-        let failed = |source| Error { key: key.to_path(), source };
+        let failed = |source| Error {
+            key: key.to_path(),
+            source,
+        };
         for _ in 0..MAX_READS {
-            let Some(head) = self.store.head(&ObjectKey::Points(key.clone())).await.map_err(failed)? else { return Ok(true) };
+            let Some(head) = self
+                .store
+                .head(&ObjectKey::Points(key.clone()))
+                .await
+                .map_err(failed)?
+            else {
+                return Ok(true);
+            };
             self.apply(key, &head).await.map_err(failed)?;
             // Another handler may have read older bytes and written after us, or we after it:
             // whoever is last sees bytes that are not those it applied, and goes again.
-            let after = self.store.head(&ObjectKey::Points(key.clone())).await.map_err(failed)?;
+            let after = self
+                .store
+                .head(&ObjectKey::Points(key.clone()))
+                .await
+                .map_err(failed)?;
             if after.is_none_or(|it| it.etag == head.etag) {
                 return Ok(true);
             }
@@ -96,7 +127,7 @@ impl Label {
         let read = self.read(key, head).await?;
         let stem = self.meet(key).await?;
         let mut record = PointsRecord {
-            stamp: Default::default(),
+            stamp: Stamp::default(),
             key: key.clone(),
             state: PointsState::Waiting,
             etag: Some(head.etag.clone()),
@@ -132,10 +163,19 @@ impl Label {
 
     async fn read(&self, key: &CsvKey, head: &Head) -> Result<ReadCsv, cellmill_store::Error> {
         if head.size > self.limits.max_bytes {
-            let refusal = CsvRefusal::TooManyBytes { n_bytes: head.size, limit: self.limits.max_bytes };
-            return Ok(ReadCsv { sha256: String::new(), points: Err(refusal) });
+            let refusal = CsvRefusal::TooManyBytes {
+                n_bytes: head.size,
+                limit: self.limits.max_bytes,
+            };
+            return Ok(ReadCsv {
+                sha256: String::new(),
+                points: Err(refusal),
+            });
         }
-        let bytes = self.store.get_bytes(&ObjectKey::Points(key.clone())).await?;
+        let bytes = self
+            .store
+            .get_bytes(&ObjectKey::Points(key.clone()))
+            .await?;
         let classes = self.classes.known(&self.store).await?;
         let sha256 = sha256_hex(&bytes);
         let points = points::parse(&bytes, self.limits, |class| classes.contains(class));
@@ -148,20 +188,41 @@ impl Label {
             .store
             .swap::<StemRecord>(&ObjectKey::StemRecord(key.stem_key()), |record| {
                 let mut record = record.cloned().unwrap_or_default();
-                if record.points.insert(key.clone()) { Decision::Write(record) } else { Decision::Keep }
+                if record.points.insert(key.clone()) {
+                    Decision::Write(record)
+                } else {
+                    Decision::Keep
+                }
             })
             .await?;
         Ok(swapped.stored.map(|it| it.value).unwrap_or_default())
     }
 
-    async fn put_layer(&self, key: &CsvKey, image: &ImageKey, points: &Points, sha256: &str) -> Result<(), cellmill_store::Error> {
-        let layer = CsvLayer { rows: points.rows.clone(), etag: None, sha256: sha256.to_owned(), n_rejected: points.n_rejected() };
-        self.change_label(image, |label| label.put_csv(&key.date, layer.clone())).await
+    async fn put_layer(
+        &self,
+        key: &CsvKey,
+        image: &ImageKey,
+        points: &Points,
+        sha256: &str,
+    ) -> Result<(), cellmill_store::Error> {
+        let layer = CsvLayer {
+            rows: points.rows.clone(),
+            etag: None,
+            sha256: sha256.to_owned(),
+            n_rejected: points.n_rejected(),
+        };
+        self.change_label(image, |label| label.put_csv(&key.date, layer.clone()))
+            .await
     }
 
     /// A file that can't be used says nothing about the image, also when an earlier one did.
-    async fn drop_layer(&self, key: &CsvKey, image: &ImageKey) -> Result<(), cellmill_store::Error> {
-        self.change_label(image, |label| label.layers.csv.remove(&key.date).is_some()).await
+    async fn drop_layer(
+        &self,
+        key: &CsvKey,
+        image: &ImageKey,
+    ) -> Result<(), cellmill_store::Error> {
+        self.change_label(image, |label| label.layers.csv.remove(&key.date).is_some())
+            .await
     }
 
     async fn change_label(
@@ -171,8 +232,14 @@ impl Label {
     ) -> Result<(), cellmill_store::Error> {
         let key = ObjectKey::Label(image.clone());
         let swapped = self.store.swap::<LabelDocument>(&key, |label| {
-            let mut label = label.cloned().unwrap_or_else(|| LabelDocument::new(image.clone(), ""));
-            if change(&mut label) { Decision::Write(label) } else { Decision::Keep }
+            let mut label = label
+                .cloned()
+                .unwrap_or_else(|| LabelDocument::new(image.clone(), ""));
+            if change(&mut label) {
+                Decision::Write(label)
+            } else {
+                Decision::Keep
+            }
         });
         swapped.await.map(drop)
     }
@@ -181,7 +248,11 @@ impl Label {
         let key = ObjectKey::PointsRecord(record.key.clone());
         let swapped = self.store.swap::<PointsRecord>(&key, |known| {
             let is_same = known.is_some_and(|known| says_the_same(known, &record));
-            if is_same { Decision::Keep } else { Decision::Write(record.clone()) }
+            if is_same {
+                Decision::Keep
+            } else {
+                Decision::Write(record.clone())
+            }
         });
         swapped.await.map(drop)
     }
@@ -214,27 +285,47 @@ fn describe(record: &mut PointsRecord, points: &Points) {
             (true, false) => ("duplicate", "it repeats an earlier row"),
             (false, false) => return None,
         };
-        Some(RowRemark { line: it.line, code: code.to_owned(), reason: reason.to_owned() })
+        Some(RowRemark {
+            line: it.line,
+            code: code.to_owned(),
+            reason: reason.to_owned(),
+        })
     });
-    record.remarks = rejected.chain(remarked).take(PointsRecord::MAX_REMARKS).collect();
+    record.remarks = rejected
+        .chain(remarked)
+        .take(PointsRecord::MAX_REMARKS)
+        .collect();
 }
 
 /// A file all of whose rows are bad is refused, with the code of its first one.
 fn judge(record: &mut PointsRecord, points: &Points, stem: &StemRecord) {
     let sizes: Vec<ImageSize> = stem.images.values().copied().collect();
     let verdict = match sizes.first() {
-        Some(size) => points.clone().checked_against(size.width, size.height).verdict(),
+        Some(size) => points
+            .clone()
+            .checked_against(size.width, size.height)
+            .verdict(),
         None => points.verdict(),
     };
     if let Verdict::Rejected(code) = verdict {
-        let reason = record.remarks.first().map_or_else(String::new, |it| format!("line {}: {}", it.line, it.reason));
-        refuse(record, code.as_str(), format!("no row can be used; {reason}"));
+        let reason = record
+            .remarks
+            .first()
+            .map_or_else(String::new, |it| format!("line {}: {}", it.line, it.reason));
+        refuse(
+            record,
+            code.as_str(),
+            format!("no row can be used; {reason}"),
+        );
     }
 }
 
 fn refuse(record: &mut PointsRecord, code: &str, reason: String) {
     record.state = PointsState::Rejected;
-    record.rejection = Some(Rejection { code: code.to_owned(), reason });
+    record.rejection = Some(Rejection {
+        code: code.to_owned(),
+        reason,
+    });
 }
 
 /// The class tables of the lab, kept until one of them changes.
@@ -249,8 +340,14 @@ type Version = (String, chrono::DateTime<chrono::Utc>, u64);
 impl ClassCache {
     /// The built-in classes and those of all tables. One listing, and reads only after a change.
     pub async fn known(&self, store: &Store) -> Result<Arc<KnownClasses>, cellmill_store::Error> {
-        let listed: Vec<_> = store.list(&Prefix::ClassTables.to_path()).try_collect().await?;
-        let version: Vec<Version> = listed.into_iter().map(|it| (it.key, it.last_modified, it.size)).collect();
+        let listed: Vec<_> = store
+            .list(&Prefix::ClassTables.to_path())
+            .try_collect()
+            .await?;
+        let version: Vec<Version> = listed
+            .into_iter()
+            .map(|it| (it.key, it.last_modified, it.size))
+            .collect();
         let mut kept = self.known.lock().await;
         if let Some((known, classes)) = &*kept
             && *known == version

@@ -45,8 +45,12 @@ pub(super) async fn each<F, R>(
 }
 
 /// Serves one queue until the shutdown, a batch of messages at a time.
-pub(super) async fn batches<F, R>(queue: Arc<dyn Queue>, name: QueueName, shutdown: CancellationToken, handle: F)
-where
+pub(super) async fn batches<F, R>(
+    queue: Arc<dyn Queue>,
+    name: QueueName,
+    shutdown: CancellationToken,
+    handle: F,
+) where
     F: Fn(Vec<String>) -> R + Send + Sync,
     R: Future<Output = Vec<Disposition>> + Send,
 {
@@ -66,7 +70,11 @@ async fn receive(queue: &dyn Queue, name: &QueueName) -> Vec<Received> {
     match queue.receive(name, BATCH, VISIBILITY, WAIT).await {
         Ok(messages) => messages,
         Err(error) => {
-            tracing::error!(queue = name.as_str(), error = report(&error), "queue can't be read");
+            tracing::error!(
+                queue = name.as_str(),
+                error = report(&error),
+                "queue can't be read"
+            );
             tokio::time::sleep(WAIT).await;
             Vec::new()
         }
@@ -78,15 +86,30 @@ async fn end(queue: &dyn Queue, name: &QueueName, message: &Received, outcome: D
     let ended = match outcome {
         Disposition::Done => queue.delete(name, receipts).await,
         Disposition::Reject { reason } => {
-            tracing::error!(queue = name.as_str(), message_id = message.id, reason, "message rejected");
+            tracing::error!(
+                queue = name.as_str(),
+                message_id = message.id,
+                reason,
+                "message rejected"
+            );
             queue.delete(name, receipts).await
         }
         Disposition::Retry { after } => {
             let doubled = FIRST_RETRY.saturating_mul(1 << message.receive_count.min(10));
-            queue.release(name, &message.receipt, after.unwrap_or(doubled.min(MAX_RETRY))).await
+            queue
+                .release(
+                    name,
+                    &message.receipt,
+                    after.unwrap_or(doubled.min(MAX_RETRY)),
+                )
+                .await
         }
     };
     if let Err(error) = ended {
-        tracing::warn!(queue = name.as_str(), error = report(&error), "message comes again");
+        tracing::warn!(
+            queue = name.as_str(),
+            error = report(&error),
+            "message comes again"
+        );
     }
 }

@@ -22,9 +22,19 @@ const BATCH: usize = 100;
 ///
 /// Our own uploads are found too, after they were told of already: a record that speaks of these very bytes
 /// makes the second event end at once.
-pub(super) fn watch(store: &Store, queue: &Arc<dyn Queue>, shutdown: &Shutdown) -> Result<(), watch::WatchError> {
-    let Some(root) = store.root() else { return Ok(()) };
-    let prefixes = [Prefix::Images(ImageRoot::Hospital), Prefix::Images(ImageRoot::Upload), Prefix::Points];
+pub(super) fn watch(
+    store: &Store,
+    queue: &Arc<dyn Queue>,
+    shutdown: &Shutdown,
+) -> Result<(), watch::WatchError> {
+    let Some(root) = store.root() else {
+        return Ok(());
+    };
+    let prefixes = [
+        Prefix::Images(ImageRoot::Hospital),
+        Prefix::Images(ImageRoot::Upload),
+        Prefix::Points,
+    ];
     let prefixes = prefixes.map(|it| it.to_path().trim_end_matches('/').to_owned());
     let found = watch::start(root, &prefixes.each_ref().map(String::as_str), SETTLE)?;
     let (queue, token) = (Arc::clone(queue), shutdown.token());
@@ -56,12 +66,22 @@ async fn tell(queue: &dyn Queue, mut found: Receiver<Found>) {
 }
 
 fn created(key: String) -> Outgoing {
-    Outgoing::now(events::print(&ObjectCreated { key, etag: None, size: None, version_id: None, sequencer: None }))
+    Outgoing::now(events::print(&ObjectCreated {
+        key,
+        etag: None,
+        size: None,
+        version_id: None,
+        sequencer: None,
+    }))
 }
 
 /// What can't be sent now is found by the next sweep over the images.
 async fn send(queue: &dyn Queue, name: &'static str, messages: Vec<Outgoing>) {
     if let Err(error) = queue.send(&QueueName::from_static(name), &messages).await {
-        tracing::error!(queue = name, error = report(&error), "files found but not told of");
+        tracing::error!(
+            queue = name,
+            error = report(&error),
+            "files found but not told of"
+        );
     }
 }

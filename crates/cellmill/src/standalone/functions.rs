@@ -45,10 +45,18 @@ pub(super) fn image_limits(settings: &Settings) -> Limits {
 }
 
 impl Functions {
-    pub(super) fn new(store: &Store, queue: &Arc<dyn Queue>, settings: &Settings, budget: &DecodeBudget) -> Self {
+    pub(super) fn new(
+        store: &Store,
+        queue: &Arc<dyn Queue>,
+        settings: &Settings,
+        budget: &DecodeBudget,
+    ) -> Self {
         let (store, queue) = (store.clone(), Arc::clone(queue));
         let window = settings.window;
-        let csv = CsvLimits { max_bytes: settings.csv.max_bytes, max_rows: settings.csv.max_rows as u64 };
+        let csv = CsvLimits {
+            max_bytes: settings.csv.max_bytes,
+            max_rows: settings.csv.max_rows as u64,
+        };
         Self {
             ingest: Ingest {
                 store: store.clone(),
@@ -64,8 +72,17 @@ impl Functions {
                 images_per_unit: settings.images_per_unit,
                 slice: ASSEMBLE_SLICE,
             },
-            collect: Collect { store: store.clone(), queue: Arc::clone(&queue), window },
-            janitor: Janitor { store, queue: Arc::clone(&queue), timing: settings.timing, window },
+            collect: Collect {
+                store: store.clone(),
+                queue: Arc::clone(&queue),
+                window,
+            },
+            janitor: Janitor {
+                store,
+                queue: Arc::clone(&queue),
+                timing: settings.timing,
+                window,
+            },
             images_at_once: settings.threads.max(1),
             queue,
         }

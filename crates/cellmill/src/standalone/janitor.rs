@@ -24,13 +24,20 @@ pub(super) fn sweep(janitor: &Janitor, shutdown: &Shutdown) {
             tracing::warn!(error = report(&error), "jobs not woken at start");
         }
         let every = jobs.timing.sweep();
-        repeat(&token, every, || async { jobs.perform(&jobs.plan_jobs().await?).await }).await;
+        repeat(&token, every, || async {
+            jobs.perform(&jobs.plan_jobs().await?).await
+        })
+        .await;
     });
     let token = shutdown.token();
     shutdown.spawn(async move {
         repeat(&token, IMAGES_EVERY, || async {
             let swept = images.plan_images(&SweepImages::everything()).await?;
-            tracing::info!(n_objects = swept.n_objects, n_found = swept.actions.len(), "images swept");
+            tracing::info!(
+                n_objects = swept.n_objects,
+                n_found = swept.actions.len(),
+                "images swept"
+            );
             images.perform(&swept.actions).await
         })
         .await;
@@ -50,7 +57,10 @@ where
 {
     while !token.is_cancelled() {
         if let Err(error) = run().await {
-            tracing::warn!(error = report(&error), "sweep not finished, the next one goes on");
+            tracing::warn!(
+                error = report(&error),
+                "sweep not finished, the next one goes on"
+            );
         }
         token.run_until_cancelled(tokio::time::sleep(every)).await;
     }
@@ -59,14 +69,30 @@ where
 /// `cellmill janitor`: one round over a root, or what it would do.
 pub async fn janitor(args: &JanitorArgs, console: &mut Console) -> Result<Exit, Error> {
     let settings = Settings::from_env().map_err(Error::inner("read the settings"))?;
-    let store = Store::open_folder(&args.root).await.map_err(Error::inner("open the root"))?;
+    let store = Store::open_folder(&args.root)
+        .await
+        .map_err(Error::inner("open the root"))?;
     let queue = super::up::open_queue(&store).map_err(Error::inner("open the queue"))?;
-    let janitor = Janitor { store, queue, timing: settings.timing, window: settings.window };
-    let mut actions = janitor.plan_jobs().await.map_err(Error::inner("look at the jobs"))?;
-    let swept = janitor.plan_images(&SweepImages::everything()).await.map_err(Error::inner("look at the images"))?;
+    let janitor = Janitor {
+        store,
+        queue,
+        timing: settings.timing,
+        window: settings.window,
+    };
+    let mut actions = janitor
+        .plan_jobs()
+        .await
+        .map_err(Error::inner("look at the jobs"))?;
+    let swept = janitor
+        .plan_images(&SweepImages::everything())
+        .await
+        .map_err(Error::inner("look at the images"))?;
     actions.extend(swept.actions);
     if !args.dry_run {
-        janitor.perform(&actions).await.map_err(Error::inner("do what was found"))?;
+        janitor
+            .perform(&actions)
+            .await
+            .map_err(Error::inner("do what was found"))?;
     }
     show(&actions, args.dry_run, console)?;
     Ok(Exit::Ok)
@@ -103,8 +129,20 @@ fn verb(what: &What) -> &'static str {
 
 fn subject(what: &What) -> String {
     match what {
-        What::Assemble { kind, dir } | What::Collect { kind, dir, unit: None } => format!("{} {dir}", kind.as_str()),
-        What::Collect { kind, dir, unit: Some(unit) } | What::Hint { kind, dir, unit, .. } => {
+        What::Assemble { kind, dir }
+        | What::Collect {
+            kind,
+            dir,
+            unit: None,
+        } => format!("{} {dir}", kind.as_str()),
+        What::Collect {
+            kind,
+            dir,
+            unit: Some(unit),
+        }
+        | What::Hint {
+            kind, dir, unit, ..
+        } => {
             format!("{} {dir}, unit {unit}", kind.as_str())
         }
         What::RemoveMark { key } | What::Ingest { key } | What::Label { key } => key.clone(),

@@ -46,7 +46,9 @@ pub enum UpError {
     Queue(#[source] cellmill_queue::Error),
     #[error("copied files can't be watched for")]
     Watch(#[source] cellmill_store::watch::WatchError),
-    #[error("address `{address}` can't be listened on\nhint: another program may listen there, choose one with --listen")]
+    #[error(
+        "address `{address}` can't be listened on\nhint: another program may listen there, choose one with --listen"
+    )]
     Listen {
         address: SocketAddr,
         #[source]
@@ -67,12 +69,18 @@ const GRACE: Duration = Duration::from_secs(30);
 pub async fn up(options: UpOptions) -> Result<(), UpError> {
     let settings = Settings::from_env().map_err(UpError::Settings)?;
     let shutdown = Shutdown::on_signals().map_err(UpError::Signals)?;
-    std::fs::create_dir_all(&options.root).map_err(|it| UpError::Store(unmade(&options.root, it)))?;
-    let store = Store::open_folder(&options.root).await.map_err(UpError::Store)?;
+    std::fs::create_dir_all(&options.root)
+        .map_err(|it| UpError::Store(unmade(&options.root, it)))?;
+    let store = Store::open_folder(&options.root)
+        .await
+        .map_err(UpError::Store)?;
     let queue = open_queue(&store).map_err(UpError::Queue)?;
     let listener = TcpListener::bind(options.listen)
         .await
-        .map_err(|source| UpError::Listen { address: options.listen, source })?;
+        .map_err(|source| UpError::Listen {
+            address: options.listen,
+            source,
+        })?;
     let address = listener.local_addr().map_err(UpError::Serve)?;
 
     let budget = DecodeBudget::new(settings.images.decode_budget_bytes);
@@ -80,26 +88,44 @@ pub async fn up(options: UpOptions) -> Result<(), UpError> {
     functions.serve(&shutdown);
     found::watch(&store, &queue, &shutdown).map_err(UpError::Watch)?;
     janitor::sweep(&functions.janitor, &shutdown);
-    work(&store, &queue, &settings, options.workers.unwrap_or(settings.workers), &budget, &shutdown)?;
+    work(
+        &store,
+        &queue,
+        &settings,
+        options.workers.unwrap_or(settings.workers),
+        &budget,
+        &shutdown,
+    )?;
 
     let api = api_parts(&store, &queue, &settings).await?;
     announce(address, store.root().unwrap_or(&options.root));
-    serve(listener, router(api), async { shutdown.tripped().await }).await.map_err(UpError::Serve)?;
+    serve(listener, router(api), async { shutdown.tripped().await })
+        .await
+        .map_err(UpError::Serve)?;
     if let Err(error) = shutdown.drained(GRACE).await {
-        tracing::warn!(error = cellmill_service::report(&error), "ended with work open; it goes on at the next start");
+        tracing::warn!(
+            error = cellmill_service::report(&error),
+            "ended with work open; it goes on at the next start"
+        );
     }
     Ok(())
 }
 
 fn unmade(root: &Path, source: std::io::Error) -> cellmill_store::Error {
-    cellmill_store::Error::Open { url: root.display().to_string(), source: source.into() }
+    cellmill_store::Error::Open {
+        url: root.display().to_string(),
+        source: source.into(),
+    }
 }
 
 /// The queue file of a root.
 pub(super) fn open_queue(store: &Store) -> Result<Arc<dyn Queue>, cellmill_queue::Error> {
     let root = store.root().unwrap_or(Path::new("."));
     let file = root.join(".cellmill").join("queue.sqlite");
-    cellmill_queue::open(&format!("sqlite://{}", file.display()), cellmill_queue::Settings::default())
+    cellmill_queue::open(
+        &format!("sqlite://{}", file.display()),
+        cellmill_queue::Settings::default(),
+    )
 }
 
 fn work(
@@ -113,7 +139,8 @@ fn work(
     if workers == 0 {
         return Ok(());
     }
-    let data: Arc<dyn Algorithm> = Arc::new(DataAlgorithm::new(image_limits(settings), budget.clone()));
+    let data: Arc<dyn Algorithm> =
+        Arc::new(DataAlgorithm::new(image_limits(settings), budget.clone()));
     let options = cellmill_worker::Options {
         timing: settings.timing,
         window: settings.window,
@@ -121,7 +148,10 @@ fn work(
         concurrency: workers * settings.threads.max(1),
         ..cellmill_worker::Options::new(fresh_id("up"))
     };
-    let parts = Parts { store: store.clone(), queue: Arc::clone(queue) };
+    let parts = Parts {
+        store: store.clone(),
+        queue: Arc::clone(queue),
+    };
     let worker = WorkerLoop::new(parts, vec![data], options).map_err(UpError::Worker)?;
     let token = shutdown.token();
     shutdown.spawn(async move {
@@ -132,12 +162,19 @@ fn work(
     Ok(())
 }
 
-async fn api_parts(store: &Store, queue: &Arc<dyn Queue>, settings: &Settings) -> Result<ApiParts, UpError> {
+async fn api_parts(
+    store: &Store,
+    queue: &Arc<dyn Queue>,
+    settings: &Settings,
+) -> Result<ApiParts, UpError> {
     let signer = Signer::of_home(store).await.map_err(UpError::Store)?;
     Ok(ApiParts {
         store: store.clone(),
         queue: Arc::clone(queue),
-        signer: Arc::new(ApiUploads { signer: signer.clone(), endpoint: "/uploads".to_owned() }),
+        signer: Arc::new(ApiUploads {
+            signer: signer.clone(),
+            endpoint: "/uploads".to_owned(),
+        }),
         receiver: Some(signer),
         notify: Arc::new(QueueNotify(Arc::clone(queue))),
         identity: Arc::new(LocalUser),
@@ -155,7 +192,10 @@ async fn api_parts(store: &Store, queue: &Arc<dyn Queue>, settings: &Settings) -
 
 /// One line for people, and for programs that asked for a free port.
 fn announce(address: SocketAddr, root: &Path) {
-    let line = format!("cellmill is up at http://{address}, root {}\n", root.display());
+    let line = format!(
+        "cellmill is up at http://{address}, root {}\n",
+        root.display()
+    );
     // Nobody reads our standard output: no reason to end.
     let _ = std::io::stdout().write_all(line.as_bytes());
     let _ = std::io::stdout().flush();

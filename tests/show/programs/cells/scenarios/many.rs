@@ -45,9 +45,12 @@ pub(super) async fn run(show: &Show, figures: &mut Figures) -> Result<()> {
 
     let (first, last) = (&times[..edge], &times[n - edge..]);
     // A short run is mostly warming up: its growth says nothing.
-    let grown = |figures: &mut Figures, name: &str, ratio: f64| match show.options.quick {
-        true => figures.told(name, ratio, "ratio"),
-        false => figures.at_most(name, ratio, "ratio", MAX_GROWTH),
+    let grown = |figures: &mut Figures, name: &str, ratio: f64| {
+        if show.options.quick {
+            figures.told(name, ratio, "ratio");
+        } else {
+            figures.at_most(name, ratio, "ratio", MAX_GROWTH);
+        }
     };
     let (time_first, time_last) = (median_ms(first), median_ms(last));
     figures.told("many.time_first", time_first, "ms, median");
