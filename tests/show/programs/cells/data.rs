@@ -60,15 +60,16 @@ pub(crate) struct Row {
 }
 
 impl Folder {
-    /// The folders of `data` that have img/ and csv/, by name.
+    /// The folders of `data` with photographs in the documented layout, by name.
     pub(crate) fn all_of(data: &Path) -> Result<Vec<Self>> {
-        let is_layout = |path: &&PathBuf| path.join("img").is_dir() && path.join("csv").is_dir();
-        let folders = children(data)?;
-        folders
-            .iter()
-            .filter(is_layout)
-            .map(|it| Self::read(it))
-            .collect()
+        let mut folders = Vec::new();
+        for path in children(data)? {
+            if path.join("img").is_dir() && path.join("csv").is_dir() {
+                folders.push(Self::read(&path)?);
+            }
+        }
+        folders.retain(|it| !it.images.is_empty());
+        Ok(folders)
     }
 
     pub(crate) fn read(path: &Path) -> Result<Self> {

@@ -88,7 +88,7 @@ impl Show {
         let folders = Folder::all_of(&self.options.data)?;
         ensure!(
             !folders.is_empty(),
-            "no folder of {} has img/ and csv/",
+            "no folder of {} has photographs in img/<batch>/<case>/Images/",
             self.options.data.display()
         );
         Ok(folders)
