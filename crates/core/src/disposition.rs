@@ -14,8 +14,35 @@ pub enum Disposition {
 }
 
 impl Disposition {
+    /// The end of a message that asked for two things: while one of them may still succeed, it comes again.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (retry @ Self::Retry { .. }, _) | (_, retry @ Self::Retry { .. }) => retry,
+            (reject @ Self::Reject { .. }, _) | (_, reject @ Self::Reject { .. }) => reject,
+            (Self::Done, Self::Done) => Self::Done,
+        }
+    }
+
     /// Deletes the queue's message?
     pub const fn is_final(&self) -> bool {
         matches!(self, Self::Done | Self::Reject { .. })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_comes_again_while_any_part_of_it_may_succeed() {
+        let retry = || Disposition::Retry { after: None };
+        let reject = || Disposition::Reject {
+            reason: "no event".to_owned(),
+        };
+        assert_eq!(retry().and(reject()), retry());
+        assert_eq!(reject().and(retry()), retry());
+        assert_eq!(Disposition::Done.and(reject()), reject());
+        assert!(!Disposition::Done.and(retry()).is_final());
     }
 }

@@ -82,7 +82,7 @@ impl Ingest {
                     error = cellmill_service::report(&error),
                     "image not recorded"
                 );
-                outcome = error.disposition();
+                outcome = outcome.and(error.disposition());
             }
         }
         outcome

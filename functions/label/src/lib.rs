@@ -79,14 +79,14 @@ impl Label {
             };
             match self.points(&key).await {
                 Ok(true) => {}
-                Ok(false) => outcome = Disposition::Retry { after: None },
+                Ok(false) => outcome = outcome.and(Disposition::Retry { after: None }),
                 Err(error) => {
                     tracing::warn!(
                         key = event.key,
                         error = cellmill_service::report(&error),
                         "points not recorded"
                     );
-                    outcome = error.disposition();
+                    outcome = outcome.and(error.disposition());
                 }
             }
         }
