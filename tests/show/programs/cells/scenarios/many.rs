@@ -18,6 +18,8 @@ const PARALLEL: usize = 4;
 /// Addresses asked for at once.
 const GRANTS: usize = 100;
 const MAX_GROWTH: f64 = 1.1;
+/// A hundred photographs a case: what is watched for copied files grows by folders, not by images.
+const CASES: &str = "200";
 /// An image that takes this long is lost.
 const LIMIT: Duration = Duration::from_mins(1);
 
@@ -89,7 +91,9 @@ async fn synthetic(show: &Show, n: usize) -> Result<Folder> {
     let (path_text, n) = (path.to_string_lossy(), n.to_string());
     let ran = show
         .program
-        .run(&["synth", &path_text, "--images", &n, "--small", "--json"])
+        .run(&[
+            "synth", &path_text, "--images", &n, "--cases", CASES, "--small", "--json",
+        ])
         .await?;
     ensure!(ran.code == Some(0), "synth ended with {:?}", ran.code);
     Folder::read(&path)

@@ -1,5 +1,6 @@
 //! One module a scenario.
 
+mod bench;
 mod hostile;
 mod import;
 mod jobs;

@@ -4,13 +4,13 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 
-use super::{hostile, import, jobs, kill, many, names, openapi, order, resume};
+use super::{bench, hostile, import, jobs, kill, many, names, openapi, order, resume};
 use crate::figure::Figures;
 use crate::show::Show;
 
 /// In the order they run.
-pub(crate) const NAMES: [&str; 9] = [
-    "import", "resume", "order", "kill", "hostile", "names", "many", "jobs", "openapi",
+pub(crate) const NAMES: [&str; 10] = [
+    "import", "resume", "order", "kill", "hostile", "names", "many", "jobs", "openapi", "bench",
 ];
 
 /// Runs the chosen scenarios. One that breaks off is a figure that falls short; the others still run.
@@ -48,6 +48,7 @@ async fn one(name: &str, show: &Show, figures: &mut Figures) -> Result<()> {
         "many" => many::run(show, figures).await,
         "jobs" => jobs::run(show, figures).await,
         "openapi" => openapi::run(show, figures).await,
+        "bench" => bench::run(figures),
         other => unreachable!("`{other}` is in the list of scenarios"),
     }
 }
