@@ -100,7 +100,7 @@ fn walk(data: &[u8]) -> Walk {
 /// nor fill. Between segments this also steps over stray bytes, as every decoder does.
 fn next_marker(data: &[u8], mut at: usize) -> Option<usize> {
     loop {
-        at += data.get(at..)?.iter().position(|&it| it == 0xFF)? + 1;
+        at += memchr::memchr(0xFF, data.get(at..)?)? + 1;
         while *data.get(at)? == 0xFF {
             at += 1;
         }
