@@ -29,6 +29,9 @@ where
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(writer)
+        // A line that can't be written is lost. Left on, the complaint about it is printed to the same closed
+        // stderr, which panics whatever task was logging: the one that waits for signals, for example.
+        .log_internal_errors(false)
         .with_ansi(is_colored);
     match settings.format {
         LogFormat::Text => Box::new(builder.finish()),
@@ -54,6 +57,49 @@ mod tests {
         fn flush(&mut self) -> std::io::Result<()> {
             Ok(())
         }
+    }
+
+    /// Standard error when its reader has gone.
+    struct Closed;
+
+    impl Write for Closed {
+        fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+            Err(std::io::ErrorKind::BrokenPipe.into())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// The complaint about a lost line went to the real standard error; a child whose own is closed shows that
+    /// nothing is printed there.
+    #[test]
+    fn a_log_that_nobody_reads_stops_nobody() {
+        const CHILD: &str = "CELLMILL_TEST_CLOSED_LOG";
+        if std::env::var_os(CHILD).is_some() {
+            let settings = LogSettings {
+                filter: "info".to_owned(),
+                format: LogFormat::Text,
+            };
+            let subscriber = subscriber(&settings, false, || Closed);
+            tracing::subscriber::with_default(subscriber, || tracing::info!("lost"));
+            return;
+        }
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let status = std::process::Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "log::tests::a_log_that_nobody_reads_stops_nobody",
+                "--nocapture",
+            ])
+            .env(CHILD, "1")
+            .stdout(std::process::Stdio::null())
+            .stderr(writer)
+            .status()
+            .unwrap();
+        assert!(status.success(), "{status}");
     }
 
     fn logged(filter: &str, format: LogFormat) -> String {

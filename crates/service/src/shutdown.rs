@@ -30,8 +30,9 @@ impl Shutdown {
         let token = shutdown.token.clone();
         tokio::spawn(async move {
             let signal = signals.next().await;
-            tracing::info!(signal, "stopping");
+            // First: nothing that goes wrong with a log may keep the process running.
             token.cancel();
+            tracing::info!(signal, "stopping");
             let signal = signals.next().await;
             tracing::warn!(signal, "stopped at once by a second signal");
             // Not an orderly end: a second signal asks for just that.
