@@ -138,3 +138,19 @@ async fn repeated_and_shuffled_messages_leave_the_same_files() {
     assert_eq!(results[0], results[1]);
     assert_eq!(results[0], results[2]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_data_set_leaves_out_is_said_in_its_result_and_log() {
+    let mut mill = filled(5, 1).await;
+    mill.put("img/b/c0/Images/broken.png", picture(0)[..200].to_vec())
+        .await;
+    mill.turn().await;
+    let job = mill.submit("LeftOut1", DataType::Points).await;
+    let job = mill.finish(&job.dir).await;
+    assert_eq!(job.result.expect("a result")["n_left_out"], 1);
+    let log = String::from_utf8(mill.file(&job.dir, DatasetFile::Log).await).unwrap();
+    assert!(
+        log.contains("img/b/c0/Images/broken.png: rejected: truncated"),
+        "{log}"
+    );
+}

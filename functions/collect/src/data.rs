@@ -11,6 +11,7 @@ use cellmill_core::formats::{
 use cellmill_core::job::{Cursor, DataParameters, JobEvent, JobRecord};
 use cellmill_core::keys::{DatasetFile, ObjectKey, Prefix, UnitKey};
 use cellmill_core::records::{Named, PackEntry, PackList};
+use cellmill_core::snapshot::{LeftOut, Snapshot};
 use cellmill_core::unit::{Output, RejectedInput, UnitRecord};
 use cellmill_store::{ObjectWriter, Put, Store};
 use futures::TryStreamExt as _;
@@ -36,7 +37,18 @@ pub(crate) async fn write(
         .map_err(|it| failed(&job.dir, it))?;
     let mut table = Table::begin(store, job).map_err(|it| failed(&job.dir, it))?;
     let mut log = writer(store, job, DatasetFile::Log).map_err(|it| failed(&job.dir, it))?;
-    let mut gathered = Gathered::default();
+    let mut gathered = Gathered {
+        left_out: left_out(store, job)
+            .await
+            .map_err(|it| failed(&job.dir, it))?,
+        ..Gathered::default()
+    };
+    for it in &gathered.left_out {
+        let line = format!("left out {}: {}\n", it.key, it.reason);
+        log.write(line.as_bytes())
+            .await
+            .map_err(|it| failed(&job.dir, it))?;
+    }
     let mut shown = Instant::now();
     for number in 0..job.units.count {
         let unit = committed(store, job, number).await?;
@@ -74,6 +86,13 @@ pub(crate) async fn write(
             .map_err(|it| failed(&job.dir, it))?;
     }
     Ok(gathered.result())
+}
+
+/// Images of the chosen cases that take no part, as the frozen snapshot names them.
+async fn left_out(store: &Store, job: &JobRecord) -> Result<Vec<LeftOut>, cellmill_store::Error> {
+    let key = ObjectKey::Dataset(job.dir.clone(), DatasetFile::Snapshot);
+    let snapshot = store.read_json::<Snapshot>(&key).await?;
+    Ok(snapshot.map(|it| it.value.left_out).unwrap_or_default())
 }
 
 fn writer(
@@ -221,6 +240,7 @@ struct Gathered {
     packs: Vec<PackEntry>,
     rejected: Vec<RejectedInput>,
     n_rejected: u64,
+    left_out: Vec<LeftOut>,
     n_rows: u64,
     n_duplicates: u64,
 }
@@ -288,6 +308,8 @@ impl Gathered {
             "packs": self.packs.len(),
             "n_rejected": self.n_rejected,
             "rejected": self.rejected,
+            "n_left_out": self.left_out.len(),
+            "left_out": self.left_out.iter().take(MAX_REJECTED_LISTED).collect::<Vec<_>>(),
         })
     }
 }

@@ -88,6 +88,11 @@ fn order(key: &str) -> usize {
 }
 
 async fn check(store: &Store, listed: &Listed) -> Result<Option<Action>, Error> {
+    // A listing does not tell the ETag of what is named like a document.
+    let etag = match &listed.etag {
+        Some(etag) => Some(etag.clone()),
+        None => store.head(&listed.key).await?.map(|it| it.etag),
+    };
     match ObjectKey::parse(&listed.key) {
         Ok(Some(ObjectKey::Image(key))) => {
             let record = store
@@ -95,7 +100,7 @@ async fn check(store: &Store, listed: &Listed) -> Result<Option<Action>, Error> 
                 .await?;
             let why = match record {
                 None => "no record of it",
-                Some(record) if record.value.speaks_of(listed.etag.as_deref()) => return Ok(None),
+                Some(record) if record.value.speaks_of(etag.as_deref()) => return Ok(None),
                 Some(_) => "its bytes are newer than its record",
             };
             Ok(Some(Action {
@@ -111,9 +116,7 @@ async fn check(store: &Store, listed: &Listed) -> Result<Option<Action>, Error> 
                 .await?;
             let why = match record {
                 None => "no record of it",
-                Some(record) if record.value.etag != listed.etag => {
-                    "its bytes are newer than its record"
-                }
+                Some(record) if record.value.etag != etag => "its bytes are newer than its record",
                 Some(record) if record.value.state == PointsState::Waiting => {
                     let stem = store
                         .read::<StemRecord>(&ObjectKey::StemRecord(key.stem_key()))

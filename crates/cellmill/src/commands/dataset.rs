@@ -148,6 +148,17 @@ fn show_view(console: &mut Console, view: &DatasetView) -> Result<(), Error> {
             );
         }
     }
+    let left_out = view
+        .job
+        .result
+        .as_ref()
+        .and_then(|it| it["n_left_out"].as_u64());
+    if let Some(n) = left_out.filter(|n| *n > 0) {
+        row(
+            "left out",
+            format!("{n} images, see snapshot.json and log.txt"),
+        );
+    }
     if let Some(snapshot) = &view.snapshot {
         row("snapshot", snapshot.clone());
     }

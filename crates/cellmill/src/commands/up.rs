@@ -21,8 +21,8 @@ pub struct UpArgs {
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
     /// Workers in this process [default: the setting `CELLMILL_WORKERS`]
-    #[arg(long, value_name = "N")]
-    workers: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(..=1024))]
+    workers: Option<u16>,
 }
 
 pub(crate) async fn run(args: UpArgs, _console: &mut Console) -> Result<Exit, Error> {
@@ -30,11 +30,17 @@ pub(crate) async fn run(args: UpArgs, _console: &mut Console) -> Result<Exit, Er
         what: cellmill_service::report(&error),
         hint: Some("`cellmill settings` lists them".to_owned()),
     })?;
+    if settings.store.is_some() || settings.queue.is_some() {
+        return Err(Error::Usage {
+            what: "`up` keeps everything in the folder --root, it takes no `CELLMILL_STORE` or `CELLMILL_QUEUE`".to_owned(),
+            hint: Some("unset them, and name the folder with --root".to_owned()),
+        });
+    }
     cellmill_service::init_log(&settings.log);
     let options = UpOptions {
         root: args.root,
         listen: args.listen.unwrap_or(settings.listen),
-        workers: args.workers,
+        workers: args.workers.map(usize::from),
     };
     up(options).await.map_err(Error::inner("run the server"))?;
     Ok(Exit::Ok)

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use cellmill_fn_janitor::{Action, Error as JanitorError, Janitor, SweepImages, What};
 use cellmill_service::{Settings, Shutdown, report};
-use cellmill_store::Store;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::table::Table;
@@ -69,9 +68,7 @@ where
 /// `cellmill janitor`: one round over a root, or what it would do.
 pub async fn janitor(args: &JanitorArgs, console: &mut Console) -> Result<Exit, Error> {
     let settings = Settings::from_env().map_err(Error::inner("read the settings"))?;
-    let store = Store::open_folder(&args.root)
-        .await
-        .map_err(Error::inner("open the root"))?;
+    let store = crate::commands::root::open(&args.root).await?;
     let queue = super::up::open_queue(&store).map_err(Error::inner("open the queue"))?;
     let janitor = Janitor {
         store,
