@@ -300,7 +300,7 @@ pub struct Effects {
     pub hints: Vec<u32>,
     /// Send "look at this job" to collect.
     pub collect: bool,
-    /// The round needs a mark in `active/` (written before the swap, by who may retry).
+    /// The job has ended with this change; the janitor removes its mark from `active/`.
     pub ended: bool,
 }
 

@@ -22,7 +22,7 @@ use crate::{Collect, Error, failed};
 const ROWS_PER_PART: u64 = 1_000_000;
 /// The job is swapped at least this often, as a sign of life.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(20);
-/// Left-out images listed in the job's result; cellslist and log have the rest.
+/// Images listed in the job's result, of those rejected and of those left out; the log has them all.
 const MAX_REJECTED_LISTED: usize = 100;
 
 /// Writes all files and returns the job's result.

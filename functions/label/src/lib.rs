@@ -25,7 +25,7 @@ use futures::TryStreamExt as _;
 pub struct Label {
     pub store: Store,
     pub limits: CsvLimits,
-    /// A window between reading the class tables again; they change rarely and are few.
+    /// The class tables, read again when one of them changes.
     pub classes: Arc<ClassCache>,
 }
 
