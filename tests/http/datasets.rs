@@ -258,7 +258,10 @@ async fn a_finished_data_set_shows_its_counts() {
     apply(
         &server,
         "DkxD9Kjl",
-        JobEvent::Collected { result: json!({}) },
+        JobEvent::Collected {
+            result: json!({}),
+            report: None,
+        },
     )
     .await;
     let done = server.get("/api/v1/datasets/DkxD9Kjl").await.json();

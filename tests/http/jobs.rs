@@ -79,6 +79,7 @@ async fn a_job_whose_result_is_being_written_cannot_be_cancelled() {
         DIR,
         JobEvent::Collected {
             result: json!(null),
+            report: None,
         },
     )
     .await;

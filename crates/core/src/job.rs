@@ -8,10 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::bitmap::Bitmap;
 use crate::document::Stamp;
-use crate::ids::{BatchId, CaseId, Dir};
+use crate::formats::ProjectKeys;
+use crate::ids::{BatchId, CaseId, Dir, TableName};
 use crate::impl_document;
 use crate::keys::JobKind;
 use crate::messages::UnitClass;
+use crate::training::{PredictParameters, TrainParameters};
 
 /// `datasets/<dir>/data.json`, `projects/<dir>/train.json` and their like.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -41,8 +43,12 @@ pub struct JobRecord {
     /// The hash of the frozen input.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<String>,
+    /// Of a prediction: the list of its classes, as legacy readers want it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<serde_json::Value>,
+    /// What else is to be said about the result: figures, counts, what was left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<serde_json::Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     pub by: String,
@@ -50,6 +56,9 @@ pub struct JobRecord {
     /// The last [`JobRecord::MAX_HISTORY`] changes, oldest first.
     #[serde(default)]
     pub history: Vec<Change>,
+    /// Of a project: the keys that readers of the legacy `train.json` and `predict.json` look for.
+    #[serde(flatten)]
+    pub project: Option<ProjectKeys>,
 }
 
 impl_document!(JobRecord);
@@ -59,12 +68,25 @@ impl_document!(JobRecord);
 #[serde(rename_all = "snake_case")]
 pub enum JobParameters {
     Data(DataParameters),
+    Train(TrainParameters),
+    Predict(PredictParameters),
 }
 
 impl JobParameters {
     pub const fn kind(&self) -> JobKind {
         match self {
             Self::Data(_) => JobKind::Data,
+            Self::Train(_) => JobKind::Train,
+            Self::Predict(_) => JobKind::Predict,
+        }
+    }
+
+    /// The data set that a project stands on.
+    pub const fn dataset(&self) -> Option<&Dir> {
+        match self {
+            Self::Data(_) => None,
+            Self::Train(it) => Some(&it.ddir),
+            Self::Predict(it) => Some(&it.ddir),
         }
     }
 }
@@ -90,6 +112,9 @@ pub struct DataParameters {
     pub batches: Vec<BatchId>,
     /// Empty: all cases of the batches.
     pub cases: Vec<CaseId>,
+    /// Only images with a label of this type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label_type: Option<TableName>,
 }
 
 impl Default for DataParameters {
@@ -104,6 +129,7 @@ impl Default for DataParameters {
             match_iou: None,
             batches: Vec::new(),
             cases: Vec::new(),
+            label_type: None,
         }
     }
 }
@@ -277,6 +303,7 @@ pub enum JobEvent {
     /// The result files are durable.
     Collected {
         result: serde_json::Value,
+        report: Option<serde_json::Value>,
     },
     /// It can't go on: bad settings, a missing model.
     Failed {
@@ -343,6 +370,7 @@ impl JobRecord {
             cursor: None,
             snapshot: None,
             result: None,
+            report: None,
             error: None,
             times: Times {
                 created: now,
@@ -356,6 +384,7 @@ impl JobRecord {
                 what: format!("accepted from {by}"),
             }],
             by,
+            project: None,
         }
     }
 
@@ -382,7 +411,7 @@ impl JobRecord {
             JobEvent::Progressed(cursor) => next.progressed(cursor),
             JobEvent::WorkStarted => next.work_started(now),
             JobEvent::UnitsEnded { done, failed } => next.units_ended(&done, &failed, window, now),
-            JobEvent::Collected { result } => next.collected(result, now),
+            JobEvent::Collected { result, report } => next.collected(result, report, now),
             JobEvent::Failed { error } => next.fail(error, now),
             JobEvent::Cancelled { by } => next.cancel(&by, now)?,
             JobEvent::Raised { by } => next.raise(&by, window, now)?,
@@ -524,11 +553,17 @@ impl JobRecord {
         self.end(JobState::Failed, Some(error), now)
     }
 
-    fn collected(&mut self, result: serde_json::Value, now: DateTime<Utc>) -> Option<Effects> {
+    fn collected(
+        &mut self,
+        result: serde_json::Value,
+        report: Option<serde_json::Value>,
+        now: DateTime<Utc>,
+    ) -> Option<Effects> {
         if self.state != JobState::Collecting {
             return None;
         }
         self.result = Some(result);
+        self.report = report;
         Some(self.end(JobState::Done, None, now))
     }
 
@@ -614,6 +649,7 @@ impl JobRecord {
         self.round += 1;
         self.error = None;
         self.result = None;
+        self.report = None;
         self.times.ended = None;
         self.units.failed = Bitmap::default();
         self.note(now, format!("round {} begun by {by}", self.round));
@@ -735,6 +771,7 @@ mod tests {
             JobEvent::WorkStarted,
             JobEvent::Collected {
                 result: serde_json::Value::Null,
+                report: None,
             },
         ] {
             assert_eq!(cancelled.apply(late, 2, now()), Ok(None));
@@ -795,7 +832,8 @@ mod tests {
             Just(JobEvent::WorkStarted),
             (units(), units()).prop_map(|(done, failed)| JobEvent::UnitsEnded { done, failed }),
             Just(JobEvent::Collected {
-                result: serde_json::Value::Null
+                result: serde_json::Value::Null,
+                report: None
             }),
             Just(JobEvent::Failed {
                 error: "x".to_owned()

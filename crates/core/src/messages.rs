@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Dir, IdError};
-use crate::keys::JobKind;
+use crate::keys::{ImageKey, JobKind};
 
 /// S3 notifications of images. Body: [`crate::events`].
 pub const UPLOADS: &str = "uploads";
@@ -13,6 +13,9 @@ pub const POINTS: &str = "points";
 pub const ASSEMBLE: &str = "assemble";
 /// Ended units and jobs to collect. Body: [`CollectHint`].
 pub const COLLECT: &str = "collect";
+
+/// Images to pre-annotate. Body: [`PreannotateHint`].
+pub const PREANNOTATE: &str = "preannotate";
 
 /// Which workers serve a unit: `cpu`, `gpu`, or a name that a model card gives.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -124,6 +127,19 @@ impl CollectHint {
             dir,
             unit,
         }
+    }
+}
+
+/// "This image may be pre-annotated." Its label's type says by which model.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct PreannotateHint {
+    pub v: u32,
+    pub image: ImageKey,
+}
+
+impl PreannotateHint {
+    pub fn new(image: ImageKey) -> Self {
+        Self { v: 1, image }
     }
 }
 

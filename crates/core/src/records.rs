@@ -6,8 +6,10 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::document::Stamp;
+use crate::ids::Dir;
 use crate::impl_document;
 use crate::keys::{CsvKey, ImageKey};
+use crate::split::Part;
 
 /// How far an image came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -38,6 +40,9 @@ pub struct ImageRecord {
     /// The label type chosen at upload, by name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label_type: Option<String>,
+    /// The part that the folder it came from belongs to, chosen at upload: `train`, `validation`, `test`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<Part>,
     /// ETag of the bytes that this record speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub etag: Option<String>,
@@ -70,6 +75,7 @@ impl ImageRecord {
             state: ImageState::Expected,
             original_name: None,
             label_type: None,
+            part: None,
             etag: None,
             bytes: 0,
             sha256: None,
@@ -244,6 +250,22 @@ pub struct LabelTypeSettings {
     /// A training is proposed when the last one is this many days old.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub training_interval_days: Option<u32>,
+    /// Somebody wants a training now: the next sweep starts it, however old the last one is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub train_now: bool,
+    /// The last training that was started by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_training: Option<PeriodicTraining>,
+}
+
+/// A training that was started because the last one was old.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeriodicTraining {
+    pub at: DateTime<Utc>,
+    /// Directory of its data set and of its project.
+    pub dir: Dir,
+    /// How many images had a class then.
+    pub n_labelled: u64,
 }
 
 /// `ids/<kind>/<n>.json`: what a number stands for. Written once.

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::boxes::BBox;
 use crate::ids::sha256_hex;
+use crate::split::Part;
 
 /// `snapshot.json`: what a data set is made from. Its hash names it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,6 +38,12 @@ pub struct SnapshotImage {
     #[serde(default)]
     pub label_rev: Option<u64>,
     pub n_points: u64,
+    /// The class of the whole image, when its label gives one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_class: Option<u32>,
+    /// The part that the folder it came from belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<Part>,
     /// [`InputImage::points_sha256`].
     pub input_sha256: String,
 }
@@ -203,6 +210,12 @@ pub struct InputImage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label_rev: Option<u64>,
     pub points: Vec<Point>,
+    /// The class of the whole image, when its label gives one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_class: Option<u32>,
+    /// The part that the folder it came from belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<Part>,
 }
 
 /// A cell that a label document knows.
@@ -249,6 +262,8 @@ mod tests {
             h: 480,
             label_rev: Some(3),
             n_points: 2,
+            image_class: None,
+            part: None,
             input_sha256: "11".repeat(32),
         }
     }
@@ -343,6 +358,8 @@ mod tests {
             name: "a.JPG".into(),
             label_rev: None,
             points: vec![point],
+            image_class: None,
+            part: None,
         };
         let before = input.points_sha256();
         let unit = UnitInput {

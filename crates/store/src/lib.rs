@@ -7,6 +7,7 @@
 //!
 //! [`Stamp`]: cellmill_core::document::Stamp
 
+pub mod accept;
 pub mod clock;
 mod error;
 pub mod fault;

@@ -10,7 +10,7 @@ use cellmill_core::formats::{
 use cellmill_core::ids::Dir;
 use cellmill_core::job::{DataParameters, JobRecord};
 use cellmill_core::keys::{DatasetFile, ImageKey, ObjectKey};
-use cellmill_core::label::{LabelDocument, fold};
+use cellmill_core::label::{Folded, LabelDocument, fold};
 use cellmill_core::records::{ImageRecord, ImageState};
 use cellmill_core::snapshot::{InputImage, LeftOut, Point, Snapshot, SnapshotImage, UnitInput};
 use cellmill_store::{Error, Put, Store};
@@ -128,7 +128,10 @@ async fn input_image(store: &Store, key: &ImageKey) -> Result<Option<InputImage>
         .read::<LabelDocument>(&ObjectKey::Label(key.clone()))
         .await?
         .map(|it| it.value);
-    let cells = label.as_ref().map(|it| fold(it).cells).unwrap_or_default();
+    let Folded {
+        cells, image_class, ..
+    } = label.as_ref().map(fold).unwrap_or_default();
+    let image_class = image_class.map(|it| it.class);
     let point = |it: &cellmill_core::label::LabelledCell| Point {
         x: it.place.x,
         y: it.place.y,
@@ -147,6 +150,8 @@ async fn input_image(store: &Store, key: &ImageKey) -> Result<Option<InputImage>
         name: key.name.to_string(),
         label_rev: label.map(|it| it.stamp.rev),
         points: cells.iter().map(point).collect(),
+        image_class,
+        part: record.part,
     }))
 }
 
@@ -200,6 +205,8 @@ fn snapshot_image(it: &InputImage) -> SnapshotImage {
         h: it.h,
         label_rev: it.label_rev,
         n_points: it.points.len() as u64,
+        image_class: it.image_class,
+        part: it.part,
         input_sha256: it.points_sha256(),
     }
 }

@@ -127,6 +127,7 @@ impl Assemble {
         }
         match &job.value.parameters {
             JobParameters::Data(parameters) => self.data(&job.value, parameters).await,
+            JobParameters::Train(_) | JobParameters::Predict(_) => todo!(),
         }
     }
 

@@ -228,13 +228,17 @@ impl Collect {
     async fn write_results(&self, job: &JobRecord) -> Result<(), Error> {
         let result = match &job.parameters {
             JobParameters::Data(parameters) => data::write(self, job, parameters).await?,
+            JobParameters::Train(_) | JobParameters::Predict(_) => todo!(),
         };
         let applied = self
             .store
             .change_job(
                 job.kind,
                 &job.dir,
-                JobEvent::Collected { result },
+                JobEvent::Collected {
+                    result,
+                    report: None,
+                },
                 self.window,
             )
             .await;

@@ -131,6 +131,7 @@ pub(crate) async fn create_dataset(
         dir: new.dir,
         class: UnitClass::cpu(),
         by: person.id,
+        project: None,
     };
     let job = accept(&app.store, &*app.queue, submission).await?;
     let job = jobs::read_job(&app, JobKind::Data, &job.dir).await?;
@@ -197,6 +198,7 @@ impl NewDataset {
             match_iou: self.match_iou,
             batches: without_repeats(&self.batches),
             cases: without_repeats(&self.cases),
+            label_type: None,
         })
     }
 }

@@ -370,6 +370,7 @@ mod tests {
         assert_eq!(shown(collecting.clone(), &[], start()).percent, 99);
         let collected = JobEvent::Collected {
             result: serde_json::Value::Null,
+            report: None,
         };
         let done = collecting.apply(collected, 64, start()).unwrap().unwrap().0;
         let view = shown(done, &[], after(9999));

@@ -21,7 +21,6 @@ use utoipa::ToSchema;
 
 use super::documents::{READS_AT_ONCE, read_or_skip};
 use super::job_view::{JobView, seconds_between};
-use crate::accept::mark_active;
 use crate::audit;
 use crate::edge::{Error, ErrorBody, Json, Page, PageQuery, Path, Query};
 use crate::parts::App;
@@ -260,7 +259,7 @@ pub(crate) async fn retry_job(
     let job = read_job(&app, kind, &dir).await?.value;
     if job.state == JobState::Failed {
         // Before the swap: a round without its mark would be seen by no sweep.
-        mark_active(&app.store, kind, &dir, job.round + 1).await?;
+        app.store.mark_active(kind, &dir, job.round + 1).await?;
     }
     let by = person.id.clone();
     let event = JobEvent::Retried { by };

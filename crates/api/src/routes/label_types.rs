@@ -186,5 +186,7 @@ async fn checked(
         labels: body.labels,
         mid: body.mid,
         training_interval_days: body.training_interval_days,
+        train_now: false,
+        last_training: None,
     })
 }

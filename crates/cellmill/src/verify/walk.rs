@@ -1,6 +1,7 @@
 //! Every object of the root, one after the other.
 
 use cellmill_core::keys::{DatasetFile, ObjectKey};
+use cellmill_core::model::ModelCard;
 use cellmill_core::records::{AuditEntry, LabelTypeSettings, Named, WorkerRecord};
 use cellmill_store::{Error, Store};
 use futures::TryStreamExt as _;
@@ -79,6 +80,7 @@ async fn check(store: &Store, path: &str) -> Option<Vec<Finding>> {
             jobs::active(&mut it, *kind, dir, *round).await;
         }
         ObjectKey::Number(kind, number) => jobs::number(&mut it, *kind, *number).await,
+        ObjectKey::ModelCard(_) => parses_as_document::<ModelCard>(&mut it).await,
         ObjectKey::Worker(_) => parses_as_document::<WorkerRecord>(&mut it).await,
         ObjectKey::Audit { .. } => parses_as_document::<AuditEntry>(&mut it).await,
         ObjectKey::Index(_) | ObjectKey::Upload(_) => {
@@ -88,6 +90,7 @@ async fn check(store: &Store, path: &str) -> Option<Vec<Finding>> {
         ObjectKey::Project(..)
         | ObjectKey::Cell { .. }
         | ObjectKey::Cache(_)
+        | ObjectKey::Model(_)
         | ObjectKey::UnitOutput { .. } => {}
     }
     Some(it.found)

@@ -61,3 +61,44 @@ pub struct ProjectJobFile {
     #[serde(flatten)]
     pub project: ProjectInfo,
 }
+
+/// The keys of a project's `info.json` that stand in its job record too, beside those that the record has anyway.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ProjectKeys {
+    pub id: u64,
+    pub did: u64,
+    pub ddir: String,
+    pub status: u32,
+    #[serde(rename = "type")]
+    pub project_type: u32,
+    pub types: Vec<u32>,
+    pub modpath: String,
+    pub parameter_time: u64,
+    pub parameter_resize: u32,
+    pub parameter_mid: u64,
+    pub parameter_type: u32,
+    /// In `predict.json` only, and always empty: the cells stand in `predict2.json`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crop_cells: Option<Vec<PredictedCell>>,
+}
+
+impl ProjectKeys {
+    /// What `info.json` of the project in `dir` says.
+    pub fn info(&self, dir: &str) -> ProjectInfo {
+        ProjectInfo {
+            id: self.id,
+            did: self.did,
+            ddir: self.ddir.clone(),
+            dir: dir.to_owned(),
+            status: self.status,
+            project_type: self.project_type,
+            types: self.types.clone(),
+            modpath: self.modpath.clone(),
+            parameter_time: self.parameter_time,
+            parameter_resize: self.parameter_resize,
+            parameter_mid: self.parameter_mid,
+            parameter_type: self.parameter_type,
+            ..ProjectInfo::default()
+        }
+    }
+}

@@ -13,6 +13,7 @@ mod labels;
 pub(crate) mod lenient;
 mod paths;
 mod project;
+mod project_input;
 mod statistics;
 mod table;
 #[cfg(test)]
@@ -21,12 +22,13 @@ mod tests;
 pub use cells_list::{CellsList, CellsListRow};
 pub use dataset::{ClassCount, DatasetInfo};
 pub use file_list::{FileListRow, read_file_list, write_file_list};
-pub use job_files::{ProjectJobFile, ProjectList, ProjectLists};
+pub use job_files::{ProjectJobFile, ProjectKeys, ProjectList, ProjectLists};
 pub use json::{Indent, ListStream, to_json};
 pub use labels::{LabelRow, read_labels, write_labels};
 pub use paths::relative_path;
 pub use project::{
     ClassResult, PredictResult, PredictedCell, ProjectInfo, SearchedModel, TrainResult,
 };
+pub use project_input::{CellImage, InputCell, InputPack, ProjectInput};
 pub use statistics::DatasetCounts;
 pub use table::TableError;

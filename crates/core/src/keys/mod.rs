@@ -9,7 +9,7 @@ mod prefix;
 mod tests;
 
 pub use object::{
-    CsvKey, DatasetFile, ImageKey, ImageRoot, JobKind, KeyError, NumberKind, ObjectKey, PackName,
-    ProjectFile, ProjectFolder, StemKey, UnitKey,
+    CsvKey, DatasetFile, ImageKey, ImageRoot, JobKind, KeyError, ModelKey, ModelKind, NumberKind,
+    ObjectKey, PackName, ProjectFile, ProjectFolder, StemKey, UnitKey,
 };
 pub use prefix::Prefix;

@@ -50,6 +50,10 @@ pub enum ObjectKey {
         round: u32,
     },
     Number(NumberKind, u64),
+    /// A model file: `modules/<kind>/<file>`.
+    Model(ModelKey),
+    /// The card beside a model file.
+    ModelCard(ModelKey),
     /// A derived picture, named by the sha256 of source and parameters.
     Cache(String),
     Upload(UlidText),
@@ -349,6 +353,54 @@ impl ProjectFolder {
     }
 }
 
+/// What a model does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ModelKind {
+    Detector,
+    Classifier,
+    Segmenter,
+}
+
+impl ModelKind {
+    pub const ALL: [Self; 3] = [Self::Detector, Self::Classifier, Self::Segmenter];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Detector => "detector",
+            Self::Classifier => "classifier",
+            Self::Segmenter => "segmenter",
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.as_str() == text)
+    }
+}
+
+/// A model of the registry: `<kind>/<file>`, which is also the text of `modpath` in legacy files.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ModelKey {
+    pub kind: ModelKind,
+    /// `100.safetensors` for models of ours; legacy ones have any name.
+    pub file: String,
+}
+
+impl ModelKey {
+    /// The model of this number.
+    pub fn of_number(kind: ModelKind, mid: u64) -> Self {
+        Self {
+            kind,
+            file: format!("{mid}.safetensors"),
+        }
+    }
+
+    /// `classifier/100.safetensors`
+    pub fn modpath(&self) -> String {
+        format!("{}/{}", self.kind.as_str(), self.file)
+    }
+}
+
 /// A file of `projects/<dir>/`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ProjectFile {
@@ -369,6 +421,16 @@ pub enum ProjectFile {
         class: u32,
         name: String,
     },
+    /// A frozen piece of the input.
+    Input {
+        piece: u32,
+    },
+    /// `split.csv`: which cell was used for what, and what was said of it.
+    Split,
+    /// `curves.png`: loss and accuracy by epoch.
+    Curves,
+    /// `confusion.png`: the confusion matrix of the test part.
+    Confusion,
     /// The reviewed cells of one case.
     Review {
         batch: BatchId,
@@ -450,6 +512,8 @@ impl ObjectKey {
                 format!("active/{}-{dir}-{round:05}", kind.as_str())
             }
             Self::Number(kind, number) => format!("ids/{}/{number:012}.json", kind.as_str()),
+            Self::Model(key) => format!("modules/{}", key.modpath()),
+            Self::ModelCard(key) => format!("modules/{}.json", key.modpath()),
             Self::Cache(hash) => format!("cache/{hash}"),
             Self::Upload(id) => format!("uploads/{id}.json"),
             Self::Worker(id) => format!("workers/{id}.json"),
@@ -529,6 +593,18 @@ impl ObjectKey {
             }
             ["active", name] => parse_active(name)?,
             ["ids", kind, file] => parse_number(kind, file),
+            ["modules", kind, file] if is_file(file) => {
+                ModelKind::parse(kind).map(|kind| match file.strip_suffix(".json") {
+                    Some(model) if is_file(model) => Self::ModelCard(ModelKey {
+                        kind,
+                        file: model.to_owned(),
+                    }),
+                    _ => Self::Model(ModelKey {
+                        kind,
+                        file: (*file).to_owned(),
+                    }),
+                })
+            }
             ["cache", hash] if hash.len() == 64 && is_hex(hash) => {
                 Some(Self::Cache((*hash).to_owned()))
             }
@@ -619,6 +695,10 @@ impl ProjectFile {
                 class,
                 name,
             } => format!("{}/{class}/{name}", folder.as_str()),
+            Self::Input { piece } => format!("inputs/{piece:05}.json"),
+            Self::Split => "split.csv".to_owned(),
+            Self::Curves => "curves.png".to_owned(),
+            Self::Confusion => "confusion.png".to_owned(),
             Self::Review { batch, case } => format!("review/{batch}/{case}.json"),
         }
     }
@@ -635,6 +715,12 @@ impl ProjectFile {
             ["mod.json"] => Some(Self::Model),
             ["predict2.json"] => Some(Self::Predict2),
             ["log.txt"] => Some(Self::Log),
+            ["split.csv"] => Some(Self::Split),
+            ["curves.png"] => Some(Self::Curves),
+            ["confusion.png"] => Some(Self::Confusion),
+            ["inputs", file] => named(file, ".json")
+                .and_then(|it| padded(it, 5))
+                .map(|piece| Self::Input { piece }),
             ["train.json"] => Some(Self::Job(JobKind::Train)),
             ["predict.json"] => Some(Self::Job(JobKind::Predict)),
             ["segment.json"] => Some(Self::Job(JobKind::Segment)),

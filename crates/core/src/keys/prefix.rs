@@ -2,7 +2,7 @@
 
 use crate::ids::{BatchId, CaseId, Dir, PointsDate};
 
-use super::{ImageKey, ImageRoot, NumberKind, UnitKey};
+use super::{ImageKey, ImageRoot, ModelKind, NumberKind, UnitKey};
 
 /// A folder to list. The text ends with `/`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +41,8 @@ pub enum Prefix {
     Dataset(Dir),
     Datasets,
     Projects,
+    /// Model files and cards of one kind.
+    Models(ModelKind),
     /// Packs of a data set.
     Packs(Dir),
     /// Frozen inputs of a data set's units.
@@ -80,6 +82,7 @@ impl Prefix {
             Self::Dataset(dir) => format!("datasets/{dir}/"),
             Self::Datasets => "datasets/".to_owned(),
             Self::Projects => "projects/".to_owned(),
+            Self::Models(kind) => format!("modules/{}/", kind.as_str()),
             Self::Packs(dir) => format!("datasets/{dir}/packs/"),
             Self::Inputs(dir) => format!("datasets/{dir}/inputs/"),
             Self::Numbers(kind) => format!("ids/{}/", kind.as_str()),

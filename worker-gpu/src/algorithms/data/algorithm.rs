@@ -64,7 +64,12 @@ impl Algorithm for DataAlgorithm {
     }
 
     async fn run(&self, unit: &Unit, context: &mut Context) -> Result<Outcome, Failure> {
-        let JobParameters::Data(parameters) = &unit.job.parameters;
+        let JobParameters::Data(parameters) = &unit.job.parameters else {
+            return Err(Failure::Permanent {
+                what: format!("job `{}` is no data job", unit.job.dir),
+                source: None,
+            });
+        };
         check(parameters)?;
         let input = read_input(unit, context).await?;
         let mut work = Work {

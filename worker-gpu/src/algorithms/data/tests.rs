@@ -89,6 +89,8 @@ impl Lab {
             name: key.name.to_string(),
             label_rev: None,
             points,
+            image_class: None,
+            part: None,
         };
         self.store
             .put_bytes(&input.key, bytes, Put::Create)
@@ -499,6 +501,8 @@ fn bare_image(w: u32, h: u32, points: Vec<Point>) -> InputImage {
         name,
         label_rev: None,
         points,
+        image_class: None,
+        part: None,
     }
 }
 

@@ -1,0 +1,230 @@
+//! Model cards: what a model file is, where it comes from, how good it is.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::document::Stamp;
+use crate::impl_document;
+use crate::metrics::{ClassMetrics, Confusion};
+use crate::split::SplitRule;
+use crate::training::{MergedClass, NetworkSettings};
+
+/// `modules/classifier/<mid>.safetensors.json`: the card beside the model file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelCard {
+    #[serde(flatten)]
+    pub stamp: Stamp,
+    /// The model's number: 1 to 99 shipped, from 100 a lab's own.
+    pub mid: u64,
+    #[serde(default)]
+    pub description: String,
+    /// Key of the model file.
+    pub file: String,
+    pub bytes: u64,
+    /// Lower-case hex.
+    pub sha256: String,
+    pub state: ModelState,
+    /// In the order of the network's outputs.
+    pub classes: Vec<ModelClass>,
+    pub input: ModelInput,
+    /// `mobilenet`
+    pub family: String,
+    /// `small`, `normal`, `big`
+    pub scale: String,
+    /// Width of the layer before the classes.
+    pub features: u32,
+    /// Which workers can run it.
+    #[serde(default = "cpu")]
+    pub unit_class: String,
+    /// Absent in an imported model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub training: Option<TrainingFacts>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<Measured>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test: Option<Measured>,
+    /// A colour histogram with logistic regression, learned from the same cells and judged by the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<Measured>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<Calibration>,
+    /// Of two classes: which threshold keeps which recall of the second, on the validation part.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub thresholds: Vec<Threshold>,
+    /// Models it is made from, the nearest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lineage: Vec<u64>,
+    /// Who decided about its state, and when; absent until somebody did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decided: Option<Decided>,
+}
+
+impl_document!(ModelCard);
+
+fn cpu() -> String {
+    "cpu".to_owned()
+}
+
+/// How far a model came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ModelState {
+    /// Its file is on its way.
+    Uploading,
+    /// Usable.
+    Ready,
+    /// A periodic training made it; it was not better than what is in use.
+    Proposed,
+    /// Usable, and chosen for at least one label type.
+    Adopted,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelClass {
+    pub id: u32,
+    pub name: String,
+}
+
+/// What the network wants to see.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelInput {
+    /// Pixels: `side` x `side` x 3.
+    pub side: u32,
+    pub gray: bool,
+    /// Per channel, of values 0 to 1: what is subtracted, and what is divided by.
+    pub mean: [f32; 3],
+    pub std: [f32; 3],
+}
+
+/// Where the weights come from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrainingFacts {
+    /// Directories of the project and the data set.
+    pub project: String,
+    pub dataset: String,
+    /// The hash of the data set's frozen input.
+    pub snapshot: String,
+    pub split: SplitRule,
+    /// How cells were dealt out in fact: `case`, `image`, `cell`.
+    pub split_unit: String,
+    pub seed: u64,
+    pub settings: NetworkSettings,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub merge: Vec<MergedClass>,
+    pub n_train: u64,
+    pub n_validation: u64,
+    pub n_test: u64,
+    pub epochs_run: u32,
+    pub best_epoch: u32,
+    /// It was ended before its last epoch: `time`, `patience`, `stop`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_early: Option<String>,
+    /// Equal on equal ones, bit for bit.
+    pub instruction_set: String,
+    pub threads: u32,
+    pub device: String,
+    /// What a reader should know: `dealt out by image: the data has 1 case`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+}
+
+/// Figures on one part of the cells.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Measured {
+    pub n: u64,
+    pub accuracy: f64,
+    pub balanced_accuracy: f64,
+    pub macro_f1: f64,
+    /// Always saying the most frequent class.
+    pub majority_accuracy: f64,
+    /// Rows: truth; columns: prediction; in the order of the classes.
+    pub confusion: Confusion,
+    pub per_class: Vec<ClassMetrics>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss: Option<f64>,
+}
+
+impl Measured {
+    pub fn of(confusion: &Confusion, loss: Option<f64>) -> Self {
+        Self {
+            n: confusion.total(),
+            accuracy: confusion.accuracy(),
+            balanced_accuracy: confusion.balanced_accuracy(),
+            macro_f1: confusion.macro_f1(),
+            majority_accuracy: confusion.majority_accuracy(),
+            per_class: confusion.per_class(),
+            confusion: confusion.clone(),
+            loss,
+        }
+    }
+}
+
+/// How much the network's certainty is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Calibration {
+    /// Logits are divided by it before the softmax.
+    pub temperature: f64,
+    /// Expected calibration error on the validation part, 15 bins: as learned, and with the temperature.
+    pub error_before: f64,
+    pub error_after: f64,
+}
+
+/// One point of the way from "everything is positive" to "nothing is".
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Threshold {
+    /// The recall that is kept.
+    pub recall: f64,
+    /// Positive from this (calibrated) probability on.
+    pub threshold: f64,
+    pub precision: f64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decided {
+    pub at: DateTime<Utc>,
+    pub by: String,
+    pub why: String,
+}
+
+/// One epoch of a training, as the report has it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EpochFigures {
+    /// From 1.
+    pub epoch: u32,
+    pub learning_rate: f64,
+    pub train_loss: f64,
+    pub train_accuracy: f64,
+    pub validation: Measured,
+    /// The best so far.
+    pub is_best: bool,
+}
+
+/// The output `report` of a training's unit; collect writes its parts to their places.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrainReport {
+    pub v: u32,
+    pub epochs: Vec<EpochFigures>,
+    /// The card as it is to be written. Its file is the output `model`.
+    pub card: ModelCard,
+    /// Of a periodic training: the model in use, judged by the same test part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rival: Option<Rival>,
+}
+
+/// The model in use that a proposed one is compared with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rival {
+    pub mid: u64,
+    pub test: Measured,
+}
+
+impl TrainReport {
+    /// Is the new model at least as good as the one in use? By balanced accuracy on the same test part.
+    pub fn is_not_worse(&self) -> bool {
+        match (&self.rival, &self.card.test) {
+            (None, _) => true,
+            (Some(rival), Some(test)) => test.balanced_accuracy >= rival.test.balanced_accuracy,
+            (Some(_), None) => false,
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! What a training and a prediction are asked to do.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{Dir, TableName};
+use crate::split::SplitRule;
+
+/// A training of a classifier (FORMATS A.6, A.10; DESIGN 8).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrainParameters {
+    /// The data set, by directory and number.
+    pub ddir: Dir,
+    pub did: u64,
+    /// The number that the model gets.
+    pub mid: u64,
+    /// The classes to tell apart, in the order of the network's outputs. With `merge`: those of the merged classes.
+    pub types: Vec<u32>,
+    /// Classes made of several of the data set's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub merge: Vec<MergedClass>,
+    /// Side of the network's input in pixels.
+    pub resize: u32,
+    /// Longest time in seconds; 0: until the last epoch.
+    pub time: u64,
+    pub split: SplitRule,
+    /// Decides initial weights, split, order, augmentation.
+    pub seed: u64,
+    pub network: NetworkSettings,
+    /// A periodic training for this label type: its model is adopted when it is not worse than the one in use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub propose_for: Option<TableName>,
+    /// Labels dealt out at random among the cells: a check that nothing but the labels is learned.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shuffle_labels: bool,
+}
+
+/// One class made of several: `negative` = 1, 5.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MergedClass {
+    pub class: u32,
+    pub name: String,
+    /// The data set's classes that it is made of.
+    pub of: Vec<u32>,
+}
+
+/// A network and how it learns.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NetworkSettings {
+    /// `mobilenet`
+    pub family: String,
+    /// `small`, `normal`, `big`
+    pub scale: String,
+    /// Width of the layer before the classes.
+    pub features: u32,
+    /// The network sees grey.
+    pub gray: bool,
+    pub epochs: u32,
+    /// Cells of one step.
+    pub batch: u32,
+    pub learning_rate: f64,
+    pub weight_decay: f64,
+    pub warm_up_epochs: f64,
+    pub label_smoothing: f64,
+    /// `none`, `balanced`, `square_root`: how rare classes count.
+    pub class_weights: String,
+    /// Flips, quarter turns, blur, colour jitter, small shifts.
+    pub augment: bool,
+    pub dropout: f64,
+    /// Ends after this many epochs without a better one.
+    pub patience: Option<u32>,
+}
+
+impl Default for NetworkSettings {
+    fn default() -> Self {
+        Self {
+            family: "mobilenet".to_owned(),
+            scale: "normal".to_owned(),
+            features: 256,
+            gray: false,
+            epochs: 20,
+            batch: 64,
+            learning_rate: 2e-3,
+            weight_decay: 0.05,
+            warm_up_epochs: 1.0,
+            label_smoothing: 0.05,
+            class_weights: "square_root".to_owned(),
+            augment: true,
+            dropout: 0.2,
+            patience: None,
+        }
+    }
+}
+
+impl TrainParameters {
+    /// The class that a cell of the data set counts as; `None`: it takes no part.
+    pub fn class_of(&self, class: u32) -> Option<usize> {
+        let merged = self.merge.iter().find(|it| it.of.contains(&class));
+        let class = match merged {
+            Some(it) => it.class,
+            None if self.merge.is_empty() => class,
+            None => return None,
+        };
+        self.types.iter().position(|&it| it == class)
+    }
+
+    /// The data set's classes that take part, in the order in which their cells are taken.
+    pub fn source_classes(&self) -> Vec<u32> {
+        if self.merge.is_empty() {
+            return self.types.clone();
+        }
+        self.merge.iter().flat_map(|it| it.of.clone()).collect()
+    }
+}
+
+/// A prediction (FORMATS A.6, A.10).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PredictParameters {
+    /// The data set, by directory and number.
+    pub ddir: Dir,
+    pub did: u64,
+    /// The classifier.
+    pub mid: u64,
+    /// The data set's classes whose cells are predicted; empty: all.
+    #[serde(default)]
+    pub types: Vec<u32>,
+    /// The data set's classes are the truth (`parameter_type` 1).
+    pub is_labelled: bool,
+    /// Answers 50 (negative) and 51 (positive) instead of the model's classes.
+    #[serde(default)]
+    pub binary: bool,
+    /// With `binary`: a cell is positive when this recall of the positive ones is kept, by the model's validation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_recall: Option<f64>,
+    /// Cells whose own box is smaller than this on a side, in pixels, are 201 with certainty 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_side: Option<u32>,
+    /// A model that tells cells from what is none: its second class is 200.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter_mid: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn merged() -> TrainParameters {
+        let class = |class, name: &str, of: &[u32]| MergedClass {
+            class,
+            name: name.to_owned(),
+            of: of.to_vec(),
+        };
+        TrainParameters {
+            ddir: Dir::parse("DkxD9Kjl").unwrap(),
+            did: 1,
+            mid: 100,
+            types: vec![50, 51],
+            merge: vec![
+                class(50, "negative", &[1, 5]),
+                class(51, "positive", &[2, 3]),
+            ],
+            resize: 64,
+            time: 0,
+            split: SplitRule::Case,
+            seed: 1,
+            network: NetworkSettings::default(),
+            propose_for: None,
+            shuffle_labels: false,
+        }
+    }
+
+    #[test]
+    fn a_merged_class_takes_its_members_and_no_other() {
+        let it = merged();
+        assert_eq!(
+            [1, 5, 2, 3, 7].map(|class| it.class_of(class)),
+            [Some(0), Some(0), Some(1), Some(1), None]
+        );
+        assert_eq!(it.source_classes(), [1, 5, 2, 3]);
+        let plain = TrainParameters {
+            merge: Vec::new(),
+            types: vec![7, 1],
+            ..it
+        };
+        assert_eq!(
+            [7, 1, 2].map(|class| plain.class_of(class)),
+            [Some(0), Some(1), None]
+        );
+    }
+
+    #[test]
+    fn parameters_read_back() {
+        let text = serde_json::to_string(&merged()).unwrap();
+        assert_eq!(
+            serde_json::from_str::<TrainParameters>(&text).unwrap(),
+            merged()
+        );
+        assert!(serde_json::from_str::<NetworkSettings>(r#"{"epoch":1}"#).is_err());
+    }
+}

@@ -1,0 +1,281 @@
+//! Convolution as a matrix product over gathered patches (im2col), channels last. With a 1x1 kernel the
+//! patches are the input itself and nothing is gathered.
+
+use super::{Matrix, add_parts, cut, multiply, vectorised};
+use rayon::prelude::*;
+use std::cell::RefCell;
+
+/// The shape of a convolution: `n` images of `h` x `w` pixels and `c` channels give `o` channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Convolution {
+    pub n: usize,
+    pub h: usize,
+    pub w: usize,
+    pub c: usize,
+    pub o: usize,
+    pub kernel: usize,
+    pub stride: usize,
+    pub padding: usize,
+}
+
+/// Fewer output rows than this are left to the product to cut, over channels too.
+const FEW_ROWS: usize = 1024;
+/// Parts of a product of few rows: enough for the usual machine, and each still worth a task.
+const FEW_ROWS_PARTS: usize = 8;
+
+impl Convolution {
+    pub(crate) const fn out_h(&self) -> usize {
+        (self.h + 2 * self.padding - self.kernel) / self.stride + 1
+    }
+
+    pub(crate) const fn out_w(&self) -> usize {
+        (self.w + 2 * self.padding - self.kernel) / self.stride + 1
+    }
+
+    /// Output pixels of all images.
+    pub(crate) const fn rows(&self) -> usize {
+        self.n * self.out_h() * self.out_w()
+    }
+
+    /// Inputs of one output value.
+    pub(crate) const fn depth(&self) -> usize {
+        self.kernel * self.kernel * self.c
+    }
+
+    const fn is_pointwise(&self) -> bool {
+        self.kernel == 1 && self.stride == 1 && self.padding == 0
+    }
+
+    /// Output rows of one task. The gathered patches of a task (about 1 MiB) should stay in the second-level cache.
+    fn tile(&self) -> usize {
+        ((1 << 18) / self.depth()).clamp(128, 2048)
+    }
+}
+
+thread_local! {
+    /// Gathered patches; kept, so that a step does not page in fresh memory for each tile.
+    static PATCHES: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
+
+fn with_patches<R>(len: usize, body: impl FnOnce(&mut [f32]) -> R) -> R {
+    // Taken out while in use: a task that waits inside `body` may run another one on this thread.
+    let mut patches = PATCHES.take();
+    if patches.len() < len {
+        patches.resize(len, 0.0);
+    }
+    let result = body(&mut patches[..len]);
+    PATCHES.set(patches);
+    result
+}
+
+/// Calls `body` with the patches of the output rows `first..first + len`, each a row of `depth` values.
+fn patches<R>(
+    it: &Convolution,
+    x: &[f32],
+    first: usize,
+    len: usize,
+    body: impl FnOnce(&[f32]) -> R,
+) -> R {
+    let depth = it.depth();
+    if it.is_pointwise() {
+        return body(&x[first * depth..][..len * depth]);
+    }
+    with_patches(len * depth, |patches| {
+        for (row, patch) in patches.chunks_exact_mut(depth).enumerate() {
+            gather(it, x, first + row, patch);
+        }
+        body(patches)
+    })
+}
+
+/// Copies what the kernel sees at one output row, in the order (y, x, channel); zero outside of the image.
+fn gather(it: &Convolution, x: &[f32], row: usize, patch: &mut [f32]) {
+    let run = it.kernel * it.c;
+    for (ky, line) in patch.chunks_exact_mut(run).enumerate() {
+        match line_of(it, row, ky) {
+            None => line.fill(0.0),
+            Some(Line { skip, len, at }) => {
+                line[..skip].fill(0.0);
+                line[skip..skip + len].copy_from_slice(&x[at..at + len]);
+                line[skip + len..].fill(0.0);
+            }
+        }
+    }
+}
+
+/// The part of one kernel line that lies inside of the image.
+struct Line {
+    /// Values left of the image.
+    skip: usize,
+    /// Values inside.
+    len: usize,
+    /// Where they begin in the input.
+    at: usize,
+}
+
+fn line_of(it: &Convolution, row: usize, ky: usize) -> Option<Line> {
+    let (out_h, out_w) = (it.out_h(), it.out_w());
+    let (image, pixel) = (row / (out_h * out_w), row % (out_h * out_w));
+    let y = (pixel / out_w * it.stride + ky).checked_sub(it.padding)?;
+    let left = pixel % out_w * it.stride;
+    let begin = left.max(it.padding);
+    let end = (left + it.kernel).min(it.w + it.padding);
+    (y < it.h && begin < end).then(|| Line {
+        skip: (begin - left) * it.c,
+        len: (end - begin) * it.c,
+        at: ((image * it.h + y) * it.w + begin - it.padding) * it.c,
+    })
+}
+
+/// Reorders weights from (out, in, y, x), as files hold them, to (out, y, x, in), as patches lie.
+pub(crate) fn pack(it: &Convolution, weights: &[f32]) -> Vec<f32> {
+    reorder(weights, it.o, it.c, it.kernel * it.kernel)
+}
+
+/// The way back from [`pack`].
+fn unpack(it: &Convolution, packed: &[f32], weights: &mut [f32]) {
+    if it.kernel == 1 {
+        weights.copy_from_slice(packed);
+    } else {
+        weights.copy_from_slice(&reorder(packed, it.o, it.kernel * it.kernel, it.c));
+    }
+}
+
+/// Transposes the two inner sides of `outer` x `a` x `b` values.
+fn reorder(values: &[f32], outer: usize, a: usize, b: usize) -> Vec<f32> {
+    let mut out = vec![0.0; outer * a * b];
+    for (out, values) in out.chunks_exact_mut(a * b).zip(values.chunks_exact(a * b)) {
+        for (at, out) in out.iter_mut().enumerate() {
+            *out = values[at % a * b + at / a];
+        }
+    }
+    out
+}
+
+/// `y = x * weights (+ bias) (then the larger of that and 0)`, with packed weights.
+pub(crate) fn forward(
+    it: &Convolution,
+    x: &[f32],
+    packed: &[f32],
+    bias: Option<&[f32]>,
+    relu: bool,
+    y: &mut [f32],
+) {
+    let (rows, depth) = (it.rows(), it.depth());
+    let weights = Matrix::new(packed, it.o, depth).transposed();
+    if rows < FEW_ROWS {
+        patches(it, x, 0, rows, |patches| {
+            multiply(y, Matrix::new(patches, rows, depth), weights, false, FEW_ROWS_PARTS);
+        });
+        finish(y, bias, relu);
+        return;
+    }
+    let tile = it.tile();
+    y.par_chunks_mut(tile * it.o).enumerate().for_each(|(at, y)| {
+        let len = y.len() / it.o;
+        patches(it, x, at * tile, len, |patches| {
+            multiply(y, Matrix::new(patches, len, depth), weights, false, 1);
+        });
+        finish(y, bias, relu);
+    });
+}
+
+fn finish(y: &mut [f32], bias: Option<&[f32]>, relu: bool) {
+    let Some(bias) = bias else { return };
+    vectorised(|| {
+        for pixel in y.chunks_exact_mut(bias.len()) {
+            add_bias(pixel, bias, relu);
+        }
+    });
+}
+
+#[inline(always)]
+fn add_bias(pixel: &mut [f32], bias: &[f32], relu: bool) {
+    for (y, bias) in pixel.iter_mut().zip(bias) {
+        let sum = *y + bias;
+        *y = if relu { sum.max(0.0) } else { sum };
+    }
+}
+
+/// The gradient in the input.
+pub(crate) fn backward_input(it: &Convolution, packed: &[f32], dy: &[f32], dx: &mut [f32]) {
+    let (rows, depth) = (it.rows(), it.depth());
+    let weights = Matrix::new(packed, it.o, depth);
+    if !it.is_pointwise() {
+        scatter_all(it, weights, dy, dx);
+        return;
+    }
+    if rows < FEW_ROWS {
+        multiply(dx, Matrix::new(dy, rows, it.o), weights, false, FEW_ROWS_PARTS);
+        return;
+    }
+    let tile = it.tile();
+    dx.par_chunks_mut(tile * depth)
+        .zip(dy.par_chunks(tile * it.o))
+        .for_each(|(dx, dy)| {
+            let dy = Matrix::new(dy, dx.len() / depth, it.o);
+            multiply(dx, dy, weights, false, 1);
+        });
+}
+
+/// An image a task: gradients of patches, added to the pixels that they were gathered from (col2im).
+fn scatter_all(it: &Convolution, weights: Matrix<'_>, dy: &[f32], dx: &mut [f32]) {
+    let (pixels, depth) = (it.out_h() * it.out_w(), it.depth());
+    let one = Convolution { n: 1, ..*it };
+    dx.par_chunks_mut(it.h * it.w * it.c)
+        .zip(dy.par_chunks(pixels * it.o))
+        .for_each(|(dx, dy)| {
+            with_patches(pixels * depth, |patches| {
+                multiply(patches, Matrix::new(dy, pixels, it.o), weights, false, 1);
+                dx.fill(0.0);
+                for (row, patch) in patches.chunks_exact(depth).enumerate() {
+                    scatter(&one, patch, row, dx);
+                }
+            });
+        });
+}
+
+fn scatter(it: &Convolution, patch: &[f32], row: usize, dx: &mut [f32]) {
+    for (ky, line) in patch.chunks_exact(it.kernel * it.c).enumerate() {
+        if let Some(Line { skip, len, at }) = line_of(it, row, ky) {
+            super::add(&mut dx[at..at + len], &line[skip..skip + len]);
+        }
+    }
+}
+
+/// The gradient in the weights, written in the order of files.
+pub(crate) fn backward_weights(it: &Convolution, x: &[f32], dy: &[f32], dw: &mut [f32]) {
+    let (rows, depth) = (it.rows(), it.depth());
+    let product = |rows: std::ops::Range<usize>, out: &mut [f32], add: bool, parts: usize| {
+        let dy = Matrix::new(&dy[rows.start * it.o..rows.end * it.o], rows.len(), it.o);
+        patches(it, x, rows.start, rows.len(), |patches| {
+            let patches = Matrix::new(patches, rows.len(), depth);
+            multiply(out, dy.transposed(), patches, add, parts);
+        });
+    };
+    if rows < FEW_ROWS {
+        let mut packed = vec![0.0; it.o * depth];
+        product(0..rows, &mut packed, false, FEW_ROWS_PARTS);
+        unpack(it, &packed, dw);
+        return;
+    }
+    // At most 16 MiB of partial sums, so that adding them stays cheap beside the products.
+    let parts = (rows / 512).min((4 << 20) / (it.o * depth)).clamp(2, 16);
+    let ranges: Vec<_> = cut(rows, parts).collect();
+    let mut sums: Vec<Vec<f32>> = ranges
+        .into_par_iter()
+        .map(|range| {
+            let mut sum = vec![0.0; it.o * depth];
+            let mut first = range.start;
+            while first < range.end {
+                let end = (first + it.tile()).min(range.end);
+                product(first..end, &mut sum, first > range.start, 1);
+                first = end;
+            }
+            sum
+        })
+        .collect();
+    let rest = sums.split_off(1);
+    add_parts(&mut sums[0], &rest);
+    unpack(it, &sums[0], dw);
+}

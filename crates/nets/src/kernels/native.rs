@@ -1,0 +1,210 @@
+//! The two places where safe Rust does not reach: the matrix product of the `gemm` crate behind checked
+//! bounds, and running a closure with the vector instructions that the processor has.
+#![expect(
+    unsafe_code,
+    reason = "`gemm::gemm` takes raw pointers, and a function with more target features than its caller is unsafe to call; both are checked here"
+)]
+
+use gemm::Parallelism;
+
+/// A read-only matrix over a slice: element (r, c) lies at `r * row_stride + c * column_stride`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Matrix<'a> {
+    values: &'a [f32],
+    rows: usize,
+    columns: usize,
+    row_stride: usize,
+    column_stride: usize,
+}
+
+impl<'a> Matrix<'a> {
+    /// A matrix stored row after row. Panics when the slice holds another number of values.
+    pub(crate) fn new(values: &'a [f32], rows: usize, columns: usize) -> Self {
+        assert_eq!(values.len(), rows * columns, "a matrix holds rows * columns");
+        Self {
+            values,
+            rows,
+            columns,
+            row_stride: columns,
+            column_stride: 1,
+        }
+    }
+
+    /// The same values with rows and columns exchanged.
+    pub(crate) const fn transposed(self) -> Self {
+        Self {
+            rows: self.columns,
+            columns: self.rows,
+            row_stride: self.column_stride,
+            column_stride: self.row_stride,
+            ..self
+        }
+    }
+}
+
+/// `out = a b`, or `out += a b` where `add`; `out` is stored row after row.
+///
+/// `parts` is the number of parts that the product is cut into for other threads; 1 stays on this one. The
+/// result depends on `parts`, so it has to follow from the shape. Panics when the shapes don't fit.
+pub(crate) fn multiply(out: &mut [f32], a: Matrix<'_>, b: Matrix<'_>, add: bool, parts: usize) {
+    let (rows, columns, depth) = (a.rows, b.columns, a.columns);
+    assert_eq!(depth, b.rows, "the inner sides of a product are equal");
+    assert_eq!(out.len(), rows * columns, "the product holds rows * columns");
+    if rows == 0 || columns == 0 {
+        return;
+    }
+    assert!(depth > 0, "a product has an inner side");
+    let parallelism = if parts > 1 {
+        Parallelism::Rayon(parts)
+    } else {
+        Parallelism::None
+    };
+    // SAFETY: `out` is exclusively borrowed and holds rows * columns values, addressed with row stride
+    // `columns` and column stride 1. A `Matrix` is only made by `new` (which checks the length) and
+    // `transposed` (which permutes the sides with their strides), so every (r, c) below its rows and columns
+    // lies inside its slice. The sides agree by the assertions above.
+    unsafe {
+        gemm::gemm(
+            rows,
+            columns,
+            depth,
+            out.as_mut_ptr(),
+            1,
+            columns as isize,
+            add,
+            a.values.as_ptr(),
+            a.column_stride as isize,
+            a.row_stride as isize,
+            b.values.as_ptr(),
+            b.column_stride as isize,
+            b.row_stride as isize,
+            1.0,
+            1.0,
+            false,
+            false,
+            false,
+            parallelism,
+        );
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Vectors {
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    Baseline,
+}
+
+/// What the processor has. The standard library keeps the answer, so asking costs a load.
+fn vectors() -> Vectors {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512cd")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl")
+        {
+            return Vectors::Avx512;
+        }
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            return Vectors::Avx2;
+        }
+    }
+    Vectors::Baseline
+}
+
+/// Which vector instructions this machine computes with: `avx512`, `avx2`, `neon` or `portable`. Between two
+/// of them the last bits of a result may differ, so a model card names it.
+pub fn instruction_set() -> &'static str {
+    match vectors() {
+        #[cfg(target_arch = "x86_64")]
+        Vectors::Avx512 => "avx512",
+        #[cfg(target_arch = "x86_64")]
+        Vectors::Avx2 => "avx2",
+        Vectors::Baseline if cfg!(target_arch = "aarch64") => "neon",
+        Vectors::Baseline => "portable",
+    }
+}
+
+/// Runs `body` compiled for the widest vectors that the processor has. `body` should call one
+/// `#[inline(always)]` function: what is not inlined is compiled for the baseline.
+///
+/// Plain arithmetic gives the same bits in each version: Rust never fuses a product into a sum on its own.
+#[inline]
+pub(crate) fn vectorised<R>(body: impl FnOnce() -> R) -> R {
+    match vectors() {
+        // SAFETY: the features were detected above.
+        #[cfg(target_arch = "x86_64")]
+        Vectors::Avx512 => unsafe { with_avx512(body) },
+        // SAFETY: the features were detected above.
+        #[cfg(target_arch = "x86_64")]
+        Vectors::Avx2 => unsafe { with_avx2(body) },
+        Vectors::Baseline => body(),
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512cd,avx512dq,avx512vl")]
+fn with_avx512<R>(body: impl FnOnce() -> R) -> R {
+    body()
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn with_avx2<R>(body: impl FnOnce() -> R) -> R {
+    body()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Small whole numbers, so that every order of additions is exact.
+    fn whole(n: usize, step: usize) -> Vec<f32> {
+        (0..n).map(|it| ((it * step) % 13) as f32 - 6.0).collect()
+    }
+
+    #[test]
+    fn a_product_is_the_sum_over_the_inner_side_however_it_is_stored() {
+        for (rows, columns, depth) in [(1, 1, 1), (3, 5, 2), (17, 33, 19), (40, 8, 130)] {
+            let a = whole(rows * depth, 5);
+            let b = whole(depth * columns, 7);
+            let expected: Vec<f32> = (0..rows * columns)
+                .map(|it| {
+                    (0..depth)
+                        .map(|k| a[it / columns * depth + k] * b[k * columns + it % columns])
+                        .sum()
+                })
+                .collect();
+            let flip = |it: &[f32], rows: usize, columns: usize| -> Vec<f32> {
+                (0..rows * columns)
+                    .map(|at| it[at % rows * columns + at / rows])
+                    .collect()
+            };
+            let (ta, tb) = (flip(&a, rows, depth), flip(&b, depth, columns));
+            let (ma, mb) = (Matrix::new(&a, rows, depth), Matrix::new(&b, depth, columns));
+            let (na, nb) = (Matrix::new(&ta, depth, rows), Matrix::new(&tb, columns, depth));
+            for (a, b) in [(ma, mb), (na.transposed(), nb.transposed()), (ma, nb.transposed())] {
+                for parts in [1, 4] {
+                    let mut out = vec![1.0; rows * columns];
+                    multiply(&mut out, a, b, false, parts);
+                    assert_eq!(out, expected);
+                    multiply(&mut out, a, b, true, parts);
+                    let twice: Vec<f32> = expected.iter().map(|it| 2.0 * it).collect();
+                    assert_eq!(out, twice);
+                }
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "inner sides")]
+    fn a_product_of_sides_that_do_not_fit_is_refused() {
+        let values = [0.0; 6];
+        let mut out = [0.0; 4];
+        multiply(&mut out, Matrix::new(&values, 2, 3), Matrix::new(&values, 2, 3), false, 1);
+    }
+}
