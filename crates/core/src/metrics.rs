@@ -45,8 +45,13 @@ impl Confusion {
 
     /// Counts one case. Panics when a class is not below the number of classes.
     pub fn add(&mut self, truth: usize, predicted: usize) {
+        self.add_times(truth, predicted, 1);
+    }
+
+    /// Counts `n` cases that are alike.
+    pub fn add_times(&mut self, truth: usize, predicted: usize, n: u64) {
         assert!(truth < self.n && predicted < self.n, "class out of range");
-        self.counts[truth * self.n + predicted] += 1;
+        self.counts[truth * self.n + predicted] += n;
     }
 
     pub fn get(&self, truth: usize, predicted: usize) -> u64 {
@@ -176,9 +181,9 @@ mod tests {
     fn the_figures_are_those_worked_out_by_hand() {
         let it = sample();
         assert_eq!((it.total(), it.n_correct()), (14, 11));
-        assert!((it.balanced_accuracy() - (0.8 + 0.75) / 2.0).abs() < 1e-12);
+        assert!((it.balanced_accuracy() - f64::midpoint(0.8, 0.75)).abs() < 1e-12);
         let f1 = [16.0 / 19.0, 6.0 / 9.0];
-        assert!((it.macro_f1() - (f1[0] + f1[1]) / 2.0).abs() < 1e-12);
+        assert!((it.macro_f1() - f64::midpoint(f1[0], f1[1])).abs() < 1e-12);
         assert!((it.majority_accuracy() - 10.0 / 14.0).abs() < 1e-12);
         assert_eq!(it.per_class()[2], ClassMetrics::default());
     }

@@ -262,10 +262,13 @@ pub struct LabelTypeSettings {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeriodicTraining {
     pub at: DateTime<Utc>,
-    /// Directory of its data set and of its project.
-    pub dir: Dir,
+    /// Directory of its data set and of its project; absent when there was not enough to learn from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dir: Option<Dir>,
     /// How many images had a class then.
     pub n_labelled: u64,
+    /// What came of it, for a person: `started`, or why it was not.
+    pub outcome: String,
 }
 
 /// `ids/<kind>/<n>.json`: what a number stands for. Written once.

@@ -93,7 +93,7 @@ impl Store {
         job.project = project.map(|it| ProjectKeys { id: number, ..it });
         match self.create(&key, job).await? {
             Created::Won(stored) => Ok(stored.value),
-            _ => Err(AcceptError::Taken { kind, dir }),
+            Created::Exists(_) => Err(AcceptError::Taken { kind, dir }),
         }
     }
 

@@ -8,6 +8,7 @@
 //! [`Stamp`]: cellmill_core::document::Stamp
 
 pub mod accept;
+mod classes;
 pub mod clock;
 mod error;
 pub mod fault;

@@ -101,8 +101,12 @@ pub(crate) fn why_empty(parameters: &DataParameters) -> String {
     } else {
         format!(", cases `{}`", cases.join("`, `"))
     };
+    let of_type = parameters
+        .label_type
+        .as_ref()
+        .map_or_else(String::new, |it| format!(", with a label of type `{it}`"));
     format!(
-        "no usable image in batches `{}`{of_cases}; import images first, or look with `cellmill images` why they were rejected",
+        "no usable image in batches `{}`{of_cases}{of_type}; import images first, or look with `cellmill images` why they were rejected",
         batches.join("`, `")
     )
 }

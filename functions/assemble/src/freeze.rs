@@ -61,12 +61,33 @@ async fn usable_images(
             let usable = record
                 .map(|it| it.value)
                 .filter(|it| it.state == ImageState::Ok);
-            Ok::<_, Error>(usable.map(|record| row(&key, &record, points)))
+            let Some(record) = usable else {
+                return Ok(None);
+            };
+            if !is_of_type(store, &key, parameters).await? {
+                return Ok(None);
+            }
+            Ok::<_, Error>(Some(row(&key, &record, points)))
         })
         .buffered(PARALLEL_READS)
         .try_collect()
         .await?;
     Ok(rows.into_iter().flatten().collect())
+}
+
+/// Has the image a label of the type that was asked for?
+async fn is_of_type(
+    store: &Store,
+    key: &ImageKey,
+    parameters: &DataParameters,
+) -> Result<bool, Error> {
+    let Some(wanted) = &parameters.label_type else {
+        return Ok(true);
+    };
+    let label = store
+        .read::<LabelDocument>(&ObjectKey::Label(key.clone()))
+        .await?;
+    Ok(label.is_some_and(|it| it.value.label_type == wanted.as_str()))
 }
 
 fn row(key: &ImageKey, record: &ImageRecord, points: &PointsIndex) -> FileListRow {
@@ -131,7 +152,14 @@ async fn input_image(store: &Store, key: &ImageKey) -> Result<Option<InputImage>
     let Folded {
         cells, image_class, ..
     } = label.as_ref().map(fold).unwrap_or_default();
-    let image_class = image_class.map(|it| it.class);
+    // What a model says is a proposal: it is never learned from, nor taken for the truth.
+    let image_class = image_class
+        .filter(|it| !it.source.is_model())
+        .map(|it| it.class);
+    let cells: Vec<_> = cells
+        .into_iter()
+        .filter(|it| !it.source.is_model())
+        .collect();
     let point = |it: &cellmill_core::label::LabelledCell| Point {
         x: it.place.x,
         y: it.place.y,
@@ -227,15 +255,22 @@ async fn left_out(
             let record = store
                 .read::<ImageRecord>(&ObjectKey::ImageRecord(key.clone()))
                 .await?;
+            // Images of other label types were not chosen, so they are not left out either.
+            let is_ok =
+                |it: &cellmill_store::Versioned<ImageRecord>| it.value.state == ImageState::Ok;
+            if record.as_ref().is_some_and(is_ok) && !is_of_type(store, &key, parameters).await? {
+                return Ok(None);
+            }
             let reason = record.map_or("its record is gone".to_owned(), |it| {
                 why_left_out(&it.value)
             });
-            Ok(LeftOut {
+            Ok(Some(LeftOut {
                 key: key.to_path(),
                 reason,
-            })
+            }))
         })
         .buffered(PARALLEL_READS)
+        .try_filter_map(|it| std::future::ready(Ok(it)))
         .try_collect()
         .await
 }

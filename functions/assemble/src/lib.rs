@@ -6,6 +6,7 @@
 
 mod choose;
 mod freeze;
+mod project;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -127,7 +128,8 @@ impl Assemble {
         }
         match &job.value.parameters {
             JobParameters::Data(parameters) => self.data(&job.value, parameters).await,
-            JobParameters::Train(_) | JobParameters::Predict(_) => todo!(),
+            JobParameters::Train(it) => project::assemble(self, &job.value, &it.ddir).await,
+            JobParameters::Predict(it) => project::assemble(self, &job.value, &it.ddir).await,
         }
     }
 

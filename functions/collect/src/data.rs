@@ -1,27 +1,24 @@
 //! The result files of a data set: cellslist.csv, packs.json, log.txt, info2.json, info.json.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use bytes::Bytes;
-use cellmill_core::classes::{ClassTable, KnownClasses};
+use cellmill_core::classes::KnownClasses;
 use cellmill_core::formats::{
     CellsList, CellsListRow, DatasetCounts, DatasetInfo, Indent, to_json,
 };
-use cellmill_core::job::{Cursor, DataParameters, JobEvent, JobRecord};
-use cellmill_core::keys::{DatasetFile, ObjectKey, Prefix, UnitKey};
-use cellmill_core::records::{Named, PackEntry, PackList};
+use cellmill_core::job::{DataParameters, JobRecord};
+use cellmill_core::keys::{DatasetFile, ObjectKey};
+use cellmill_core::records::{PackEntry, PackList};
 use cellmill_core::snapshot::{LeftOut, Snapshot};
 use cellmill_core::unit::{Output, RejectedInput, UnitRecord};
 use cellmill_store::{ObjectWriter, Put, Store};
-use futures::TryStreamExt as _;
 
+use crate::outputs::{SIGN_OF_LIFE, bad, committed, output, read_output, show_progress};
 use crate::{Collect, Error, failed};
 
 /// Rows of one part of cellslist.csv.
 const ROWS_PER_PART: u64 = 1_000_000;
-/// The job is swapped at least this often, as a sign of life.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(20);
 /// Images listed in the job's result, of those rejected and of those left out; the log has them all.
 const MAX_REJECTED_LISTED: usize = 100;
 
@@ -32,7 +29,8 @@ pub(crate) async fn write(
     parameters: &DataParameters,
 ) -> Result<serde_json::Value, Error> {
     let store = &collect.store;
-    let classes = known_classes(store)
+    let classes = store
+        .known_classes()
         .await
         .map_err(|it| failed(&job.dir, it))?;
     let mut table = Table::begin(store, job).map_err(|it| failed(&job.dir, it))?;
@@ -67,7 +65,7 @@ pub(crate) async fn write(
         }
         gathered.add_unit(&unit);
         if shown.elapsed() > SIGN_OF_LIFE {
-            show_progress(collect, job, number).await?;
+            show_progress(collect, job, "cells", number).await?;
             shown = Instant::now();
         }
     }
@@ -103,82 +101,9 @@ fn writer(
     store.writer(&ObjectKey::Dataset(job.dir.clone(), file), Put::Overwrite)
 }
 
-async fn show_progress(collect: &Collect, job: &JobRecord, unit: u32) -> Result<(), Error> {
-    let cursor = Cursor {
-        step: "cells".to_owned(),
-        at: u64::from(unit),
-        of: u64::from(job.units.count),
-    };
-    let event = JobEvent::Progressed(cursor);
-    let applied = collect
-        .store
-        .change_job(job.kind, &job.dir, event, collect.window)
-        .await;
-    applied.map(drop).map_err(|it| failed(&job.dir, it))
-}
-
-async fn known_classes(store: &Store) -> Result<KnownClasses, cellmill_store::Error> {
-    let listed: Vec<_> = store
-        .list(&Prefix::ClassTables.to_path())
-        .try_collect()
-        .await?;
-    let mut tables = Vec::new();
-    for it in listed {
-        tables.extend(
-            store
-                .read::<Named<ClassTable>>(&it.key)
-                .await?
-                .map(|it| it.value.value),
-        );
-    }
-    Ok(KnownClasses::new(&tables))
-}
-
-async fn committed(store: &Store, job: &JobRecord, unit: u32) -> Result<UnitRecord, Error> {
-    let key = ObjectKey::Unit(UnitKey {
-        dir: job.dir.clone(),
-        kind: job.kind,
-        unit,
-    });
-    let record = store
-        .read::<UnitRecord>(&key)
-        .await
-        .map_err(|it| failed(&job.dir, it))?;
-    record
-        .map(|it| it.value)
-        .ok_or_else(|| bad(job, &key.to_path(), "the unit's record is gone"))
-}
-
-fn output<'a>(unit: &'a UnitRecord, name: &str) -> Option<&'a Output> {
-    unit.outputs.iter().find(|it| it.name == name)
-}
-
-async fn read_output(store: &Store, job: &JobRecord, output: &Output) -> Result<Bytes, Error> {
-    let bytes = store
-        .get_bytes(&output.key)
-        .await
-        .map_err(|it| failed(&job.dir, it))?;
-    if bytes.len() as u64 != output.bytes {
-        return Err(bad(
-            job,
-            &output.key,
-            "its length is not what was committed",
-        ));
-    }
-    Ok(bytes)
-}
-
 fn read_rows(job: &JobRecord, output: &Output, bytes: &[u8]) -> Result<Vec<CellsListRow>, Error> {
     let read = CellsList::new(bytes).and_then(Iterator::collect::<Result<_, _>>);
     read.map_err(|error| bad(job, &output.key, &cellmill_service::report(&error)))
-}
-
-fn bad(job: &JobRecord, key: &str, why: &str) -> Error {
-    Error::BadOutput {
-        dir: job.dir.clone(),
-        key: key.to_owned(),
-        why: why.to_owned(),
-    }
 }
 
 /// cellslist.csv and its further parts, written as a stream.

@@ -5,6 +5,10 @@
 //! once write the same bytes.
 
 mod data;
+mod outputs;
+mod predict;
+mod train;
+mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -164,6 +168,9 @@ impl Collect {
             .map_err(|it| failed(&job.dir, it))?;
         match applied {
             Applied::Changed(job, effects) => {
+                if job.value.state.is_ended() {
+                    waiting::wake(self, &job.value).await?;
+                }
                 hints::carry_out(&*self.queue, &job.value, &effects)
                     .await
                     .map_err(|source| Error::Queue {
@@ -226,23 +233,21 @@ impl Collect {
     }
 
     async fn write_results(&self, job: &JobRecord) -> Result<(), Error> {
-        let result = match &job.parameters {
-            JobParameters::Data(parameters) => data::write(self, job, parameters).await?,
-            JobParameters::Train(_) | JobParameters::Predict(_) => todo!(),
+        let (result, report) = match &job.parameters {
+            JobParameters::Data(parameters) => (data::write(self, job, parameters).await?, None),
+            JobParameters::Train(parameters) => train::write(self, job, parameters).await?,
+            JobParameters::Predict(parameters) => predict::write(self, job, parameters).await?,
         };
+        let event = JobEvent::Collected { result, report };
         let applied = self
             .store
-            .change_job(
-                job.kind,
-                &job.dir,
-                JobEvent::Collected {
-                    result,
-                    report: None,
-                },
-                self.window,
-            )
-            .await;
-        applied.map(drop).map_err(|it| failed(&job.dir, it))
+            .change_job(job.kind, &job.dir, event, self.window)
+            .await
+            .map_err(|it| failed(&job.dir, it))?;
+        if let Applied::Changed(job, _) = applied {
+            waiting::wake(self, &job.value).await?;
+        }
+        Ok(())
     }
 }
 

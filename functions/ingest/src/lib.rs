@@ -9,12 +9,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use cellmill_core::disposition::Disposition;
 use cellmill_core::events::{self, ObjectCreated};
-use cellmill_core::ids::{Stem, cache_name, sha256_hex};
+use cellmill_core::ids::{Stem, TableName, cache_name, sha256_hex};
 use cellmill_core::keys::{ImageKey, ObjectKey, StemKey};
 use cellmill_core::label::LabelDocument;
-use cellmill_core::messages::POINTS;
+use cellmill_core::messages::{POINTS, PREANNOTATE, PreannotateHint};
 use cellmill_core::records::{
-    Conflict, ImageRecord, ImageSize, ImageState, Picture, Rejection, StemRecord,
+    Conflict, ImageRecord, ImageSize, ImageState, LabelTypeSettings, Named, Picture, Rejection,
+    StemRecord,
 };
 use cellmill_queue::{Outgoing, Queue, QueueName};
 use cellmill_store::{Decision, Object, Put, Store};
@@ -123,10 +124,11 @@ impl Ingest {
         let Some(head) = self.store.head(&object_key).await.map_err(failed)? else {
             return Ok(());
         };
-        if known
-            .as_ref()
-            .is_some_and(|it| it.speaks_of(Some(&head.etag)))
-        {
+        if let Some(known) = known.as_ref().filter(|it| it.speaks_of(Some(&head.etag))) {
+            // Whoever recorded it may have been killed before its message went out.
+            if let (ImageState::Ok, Some(label_type)) = (known.state, &known.label_type) {
+                self.ask_for_annotation(key, label_type).await?;
+            }
             return Ok(());
         }
         if let Err(refusal) = self.limits.check_length(head.size) {
@@ -153,6 +155,7 @@ impl Ingest {
             sha256: Some(looked_at.sha256.clone()),
             received: object.head.last_modified,
         };
+        let is_new = matches!(looked_at.finding, Finding::Good { .. });
         let verdict = match &looked_at.finding {
             Finding::Known => Verdict::SameBytes,
             Finding::Refused(refusal) => Verdict::Refused(refusal.clone()),
@@ -162,7 +165,39 @@ impl Ingest {
                 Verdict::Good(picture.clone())
             }
         };
-        self.decide(key, &seen, verdict).await.map_err(failed)
+        self.decide(key, &seen, verdict).await.map_err(failed)?;
+        if is_new && let Some(label_type) = &looked_at.label_type {
+            self.ask_for_annotation(key, label_type).await?;
+        }
+        Ok(())
+    }
+
+    /// Has the image pre-annotated, when its label type names a model. The record is there by now, so whoever takes
+    /// the message finds it.
+    async fn ask_for_annotation(&self, key: &ImageKey, label_type: &str) -> Result<(), Error> {
+        let Ok(name) = TableName::parse(label_type) else {
+            return Ok(());
+        };
+        let settings = self
+            .store
+            .read::<Named<LabelTypeSettings>>(&ObjectKey::LabelType(name))
+            .await
+            .map_err(|source| Error::Store {
+                key: key.to_path(),
+                source,
+            })?;
+        if settings.is_none_or(|it| it.value.value.mid.is_none()) {
+            return Ok(());
+        }
+        let body = serde_json::to_string(&PreannotateHint::new(key.clone()))
+            .expect("a hint is plain text");
+        self.queue
+            .send(&QueueName::from_static(PREANNOTATE), &[Outgoing::now(body)])
+            .await
+            .map_err(|source| Error::Queue {
+                key: key.to_path(),
+                source,
+            })
     }
 
     /// Hashes and decodes on a blocking thread. Bytes that the record knows already are not decoded again.

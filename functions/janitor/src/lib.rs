@@ -5,12 +5,13 @@
 
 mod images;
 mod jobs;
+mod trainings;
 
 use std::sync::Arc;
 
 use cellmill_core::disposition::Disposition;
 use cellmill_core::events::{self, ObjectCreated};
-use cellmill_core::ids::Dir;
+use cellmill_core::ids::{Dir, TableName};
 use cellmill_core::job::JobRecord;
 use cellmill_core::keys::{JobKind, ObjectKey};
 use cellmill_core::messages::{ASSEMBLE, JobHint, POINTS, UPLOADS};
@@ -80,6 +81,8 @@ pub enum What {
     Ingest { key: String },
     /// Send a CSV to `points` again.
     Label { key: String },
+    /// Start the periodic training of a label type.
+    Train { label_type: TableName },
 }
 
 impl Janitor {
@@ -94,6 +97,11 @@ impl Janitor {
     /// after it may have been killed with messages in its hands.
     pub async fn plan_wake(&self) -> Result<Vec<Action>, Error> {
         jobs::plan_wake(&self.store).await.map_err(Error::Store)
+    }
+
+    /// Label types whose training is due, or was asked for.
+    pub async fn plan_trainings(&self) -> Result<Vec<Action>, Error> {
+        trainings::plan(&self.store).await.map_err(Error::Store)
     }
 
     /// One slice of the sweep over images and points; `from` is where the last slice ended.
@@ -128,6 +136,7 @@ impl Janitor {
             What::RemoveMark { key } => self.store.delete(key).await.map_err(Error::Store),
             What::Ingest { key } => self.send(UPLOADS, created(key)).await,
             What::Label { key } => self.send(POINTS, created(key)).await,
+            What::Train { label_type } => trainings::start(self, label_type).await,
         }
     }
 

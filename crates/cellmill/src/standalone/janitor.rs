@@ -24,7 +24,8 @@ pub(super) fn sweep(janitor: &Janitor, shutdown: &Shutdown) {
         }
         let every = jobs.timing.sweep();
         repeat(&token, every, || async {
-            jobs.perform(&jobs.plan_jobs().await?).await
+            jobs.perform(&jobs.plan_jobs().await?).await?;
+            jobs.perform(&jobs.plan_trainings().await?).await
         })
         .await;
     });
@@ -85,6 +86,12 @@ pub async fn janitor(args: &JanitorArgs, console: &mut Console) -> Result<Exit, 
         .await
         .map_err(Error::inner("look at the images"))?;
     actions.extend(swept.actions);
+    actions.extend(
+        janitor
+            .plan_trainings()
+            .await
+            .map_err(Error::inner("look at the label types"))?,
+    );
     if !args.dry_run {
         janitor
             .perform(&actions)
@@ -121,6 +128,7 @@ fn verb(what: &What) -> &'static str {
         What::RemoveMark { .. } => "remove mark",
         What::Ingest { .. } => "ingest",
         What::Label { .. } => "label",
+        What::Train { .. } => "train",
     }
 }
 
@@ -142,6 +150,7 @@ fn subject(what: &What) -> String {
         } => {
             format!("{} {dir}, unit {unit}", kind.as_str())
         }
+        What::Train { label_type } => format!("label type {label_type}"),
         What::RemoveMark { key } | What::Ingest { key } | What::Label { key } => key.clone(),
     }
 }

@@ -72,6 +72,13 @@ pub struct PredictedCell {
         skip_serializing_if = "Option::is_none"
     )]
     pub score: Option<f64>,
+    /// The same as it was calculated, in steps of 0.000001: what ranked galleries sort by. A key of ours.
+    #[serde(
+        default,
+        deserialize_with = "lenient::optional_number",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub probability: Option<f64>,
     /// What was cut, in pixels of the image.
     #[serde(flatten)]
     pub crop: Option<BBox>,

@@ -135,6 +135,7 @@ fn results_are_counted_by_the_true_or_the_predicted_class() {
         predict,
         true_type,
         url: String::new(),
+        probability: None,
         score: None,
         crop: None,
         imgid: None,

@@ -408,8 +408,10 @@ pub enum ProjectFile {
     Lists,
     /// The result of a training.
     Model,
-    /// The result of a prediction.
-    Predict2,
+    /// The result of a prediction; part 0 is `predict2.json`, part n `predict2-<n>.json` (more than 1,000,000 cells).
+    Predict2 {
+        part: u32,
+    },
     /// `train_labels.csv`, `test_labels.csv`, `predict_labels.csv`.
     Labels(ProjectFolder),
     Log,
@@ -686,7 +688,8 @@ impl ProjectFile {
             Self::Info => "info.json".to_owned(),
             Self::Lists => "lists.json".to_owned(),
             Self::Model => "mod.json".to_owned(),
-            Self::Predict2 => "predict2.json".to_owned(),
+            Self::Predict2 { part: 0 } => "predict2.json".to_owned(),
+            Self::Predict2 { part } => format!("predict2-{part:05}.json"),
             Self::Labels(folder) => format!("{}_labels.csv", folder.as_str()),
             Self::Log => "log.txt".to_owned(),
             Self::Job(kind) => format!("{}.json", kind.as_str()),
@@ -713,7 +716,7 @@ impl ProjectFile {
             ["info.json"] => Some(Self::Info),
             ["lists.json"] => Some(Self::Lists),
             ["mod.json"] => Some(Self::Model),
-            ["predict2.json"] => Some(Self::Predict2),
+            ["predict2.json"] => Some(Self::Predict2 { part: 0 }),
             ["log.txt"] => Some(Self::Log),
             ["split.csv"] => Some(Self::Split),
             ["curves.png"] => Some(Self::Curves),
@@ -724,10 +727,16 @@ impl ProjectFile {
             ["train.json"] => Some(Self::Job(JobKind::Train)),
             ["predict.json"] => Some(Self::Job(JobKind::Predict)),
             ["segment.json"] => Some(Self::Job(JobKind::Segment)),
-            [file] => file
-                .strip_suffix("_labels.csv")
-                .and_then(folder)
-                .map(Self::Labels),
+            [file] => match file.strip_prefix("predict2-") {
+                Some(part) => named(part, ".json")
+                    .and_then(|it| padded(it, 5))
+                    .filter(|it| *it > 0)
+                    .map(|part| Self::Predict2 { part }),
+                None => file
+                    .strip_suffix("_labels.csv")
+                    .and_then(folder)
+                    .map(Self::Labels),
+            },
             ["review", batch, file] => match named(file, ".json") {
                 Some(case) => Some(Self::Review {
                     batch: BatchId::parse(batch)?,

@@ -41,6 +41,13 @@ pub struct LayerNameError {
     pub source: Option<IdError>,
 }
 
+impl LayerName {
+    /// Was it a model that spoke, and neither a person nor a doctor's file?
+    pub const fn is_model(&self) -> bool {
+        matches!(self, Self::Model(_))
+    }
+}
+
 impl fmt::Display for LayerName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

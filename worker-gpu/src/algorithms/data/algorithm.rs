@@ -2,18 +2,19 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use cellmill_core::boxes::BBox;
 use cellmill_core::formats::CellsListRow;
 use cellmill_core::job::{DataParameters, DataType, JobParameters};
 use cellmill_core::keys::{DatasetFile, ImageKey, JobKind, ObjectKey};
 use cellmill_core::snapshot::{InputImage, UnitInput};
-use cellmill_vision::{CellCutter, DecodeBudget, Decoded, Limits};
+use cellmill_vision::{CellCutter, DecodeBudget, Decoded, Limits, resize};
 use cellmill_worker::{Algorithm, Context, Failure, Outcome, Unit};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::cached;
 use super::image::{ImageError, ImageReader, detect};
 use super::packer::{MAX_BYTES, Packer};
-use super::plan::{Cut, by_both, by_detections, by_points};
+use super::plan::{Cut, by_both, by_detections, by_image, by_points};
 use super::rows::Source;
 
 /// Cells cut and written before the next ones: what is in memory beside the image and the pack.
@@ -23,7 +24,7 @@ const PARALLEL_WRITES: usize = 16;
 /// The form of the frozen input that this code reads.
 const INPUT_VERSION: u32 = 1;
 
-/// Cuts the cells of data sets of type 0, 1 and 2. One for a process: its units share the memory for images.
+/// Cuts the cells of data sets, or takes whole images. One for a process: its units share the memory for images.
 #[derive(Debug)]
 pub struct DataAlgorithm {
     reader: ImageReader,
@@ -108,11 +109,6 @@ impl Algorithm for DataAlgorithm {
 /// What no attempt can do.
 fn check(parameters: &DataParameters) -> Result<(), Failure> {
     let refuse = |what| Err(Failure::Permanent { what, source: None });
-    if parameters.data_type == DataType::WholeImage {
-        return refuse(
-            "data sets of type 3, whole images, can't be made by this worker".to_owned(),
-        );
-    }
     if parameters.data_type.detects() && parameters.mid != 0 {
         let mid = parameters.mid;
         return refuse(format!(
@@ -178,6 +174,9 @@ impl Work<'_> {
             }
             return self.points(&source, &cuts, context).await;
         }
+        if parameters.data_type == DataType::WholeImage {
+            return self.whole(&source, context).await;
+        }
         let decoded = self.reader.open(context.store(), image).await?;
         let found = detect(&decoded.image);
         let cuts = match parameters.data_type {
@@ -185,6 +184,37 @@ impl Work<'_> {
             _ => by_detections(image, &found, parameters.size),
         };
         self.cut(&source, &cuts, &decoded, context).await
+    }
+
+    /// The image itself, scaled to a square of the crop's size, with the class of its label. An image without one is
+    /// no row.
+    async fn whole(
+        &mut self,
+        source: &Source<'_>,
+        context: &Context,
+    ) -> Result<Counts, ImageError> {
+        let Some(cut) = by_image(source.image) else {
+            return Ok(Counts::default());
+        };
+        let decoded = self.reader.open(context.store(), source.image).await?;
+        let side = self.parameters.size;
+        let square = resize(&decoded.image, side, side);
+        let png = CellCutter::new(&square, &source.image.sha256)
+            .color(BBox::new(0, 0, side, side))
+            .expect("the square is the whole picture");
+        let cells = vec![(source.name(&cut), png)];
+        if self.parameters.cache {
+            write_loose(source, &cells, context).await?;
+        }
+        for (name, png) in cells {
+            self.packer.add(context, name, png).await?;
+        }
+        self.list(source, &[cut]);
+        Ok(Counts {
+            rows: 1,
+            cells: 1,
+            cached: 0,
+        })
     }
 
     /// The cells of a type whose places are known without the pixels.

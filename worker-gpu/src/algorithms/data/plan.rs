@@ -66,6 +66,17 @@ pub fn by_both(image: &InputImage, found: &[BBox], parameters: &DataParameters) 
     marked(pairs(image, &points, found, parameters).iter().map(cut))
 }
 
+/// Type 3: the whole image, when its label gives it a class.
+pub fn by_image(image: &InputImage) -> Option<Cut> {
+    let whole = BBox::new(0, 0, image.w, image.h);
+    image.image_class.map(|class| Cut {
+        crop: whole,
+        kernel: whole,
+        class,
+        duplicate: false,
+    })
+}
+
 fn pairs(
     image: &InputImage,
     points: &[&Point],
