@@ -10,17 +10,21 @@ use cellmill_core::formats::{CellsList, CellsListRow};
 use cellmill_core::ids::{BatchId, Dir};
 use cellmill_core::job::{DataParameters, DataType, JobParameters, JobRecord, JobState};
 use cellmill_core::keys::{DatasetFile, JobKind, ObjectKey};
-use cellmill_core::messages::{ASSEMBLE, COLLECT, POINTS, UPLOADS, UnitClass};
+use cellmill_core::messages::{ASSEMBLE, COLLECT, POINTS, PREANNOTATE, UPLOADS, UnitClass};
 use cellmill_core::points::CsvLimits;
+use cellmill_core::timing::Timing;
 use cellmill_fn_assemble::Assemble;
 use cellmill_fn_collect::Collect;
 use cellmill_fn_ingest::Ingest;
+use cellmill_fn_janitor::Janitor;
 use cellmill_fn_label::Label;
+use cellmill_nets::Device;
 use cellmill_queue::{MemoryQueue, Outgoing, Queue, QueueName, Settings, hints};
+use cellmill_store::accept::Submission;
 use cellmill_store::{Put, Store};
 use cellmill_vision::{DecodeBudget, Limits, RgbImage, encode_png};
-use cellmill_worker::{Algorithm, Options, Parts, WorkerLoop, fresh_id};
-use cellmill_worker_gpu::algorithms::data::DataAlgorithm;
+use cellmill_worker::{Options, Parts, WorkerLoop, fresh_id};
+use cellmill_worker_gpu::Bench;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 use rand::{Rng as _, SeedableRng as _};
@@ -68,6 +72,8 @@ pub(crate) struct Mill {
     label: Label,
     assemble: Assemble,
     collect: Collect,
+    pub(crate) janitor: Janitor,
+    bench: Bench,
     rng: StdRng,
     /// Handle every message this often.
     repeats: usize,
@@ -78,12 +84,21 @@ impl Mill {
         let store = Store::memory();
         let queue: Arc<dyn Queue> = Arc::new(MemoryQueue::new(Settings::default()));
         let limits = Limits::default();
+        let budget = DecodeBudget::new(DecodeBudget::DEFAULT_BYTES);
+        let device = Device::Cpu.open().unwrap();
         Self {
+            bench: Bench::new(limits.clone(), budget.clone(), device, 2).unwrap(),
+            janitor: Janitor {
+                store: store.clone(),
+                queue: Arc::clone(&queue),
+                timing: Timing::default(),
+                window: 4,
+            },
             ingest: Ingest {
                 store: store.clone(),
                 queue: Arc::clone(&queue),
                 limits,
-                budget: DecodeBudget::new(DecodeBudget::DEFAULT_BYTES),
+                budget,
             },
             label: Label::new(store.clone(), CsvLimits::default()),
             assemble: Assemble {
@@ -134,7 +149,7 @@ impl Mill {
     pub(crate) async fn turn(&mut self) {
         let mut idle = 0;
         while idle < 2 {
-            let mut queues = [UPLOADS, POINTS, ASSEMBLE, COLLECT];
+            let mut queues = [UPLOADS, POINTS, ASSEMBLE, COLLECT, PREANNOTATE];
             queues.shuffle(&mut self.rng);
             let mut handled = 0;
             for queue in queues {
@@ -163,6 +178,12 @@ impl Mill {
                 UPLOADS => self.ingest.handle(body).await,
                 POINTS => self.label.handle(body).await,
                 ASSEMBLE => self.assemble.handle(body).await,
+                PREANNOTATE => self
+                    .bench
+                    .preannotator(&self.store)
+                    .handle(std::slice::from_ref(body))
+                    .await
+                    .remove(0),
                 _ => self
                     .collect
                     .handle(std::slice::from_ref(body))
@@ -203,19 +224,36 @@ impl Mill {
 
     /// Turns everything, two workers included, until the job has ended.
     pub(crate) async fn finish(&mut self, dir: &Dir) -> JobRecord {
+        let job = self.end(JobKind::Data, dir).await;
+        assert_eq!(job.state, JobState::Done, "{:?}", job.error);
+        job
+    }
+
+    /// Hands one message to the pre-annotator.
+    pub(crate) async fn preannotate(&self, body: &str) {
+        let bodies = [body.to_owned()];
+        let outcomes = self.bench.preannotator(&self.store).handle(&bodies).await;
+        assert_eq!(outcomes, [Disposition::Done]);
+    }
+
+    /// Accepts any job as the api does.
+    pub(crate) async fn accept(&self, submission: Submission) -> JobRecord {
+        let job = self.store.accept_job(submission).await.unwrap();
+        hints::send_assemble(&*self.queue, &job).await.unwrap();
+        job
+    }
+
+    /// Turns everything, two workers included, until the job has ended, however it does.
+    pub(crate) async fn end(&mut self, kind: JobKind, dir: &Dir) -> JobRecord {
         let shutdown = CancellationToken::new();
         let workers: Vec<_> = (0..2)
             .map(|_| {
-                let data: Arc<dyn Algorithm> = Arc::new(DataAlgorithm::new(
-                    Limits::default(),
-                    self.ingest.budget.clone(),
-                ));
                 let parts = Parts {
                     store: self.store.clone(),
                     queue: Arc::clone(&self.queue),
                 };
-                let worker =
-                    WorkerLoop::new(parts, vec![data], Options::new(fresh_id("test"))).unwrap();
+                let options = Options::new(fresh_id("test"));
+                let worker = WorkerLoop::new(parts, self.bench.algorithms(), options).unwrap();
                 tokio::spawn(worker.run(shutdown.clone()))
             })
             .collect();
@@ -224,7 +262,7 @@ impl Mill {
             self.turn().await;
             let job = self
                 .store
-                .read_job(JobKind::Data, dir)
+                .read_job(kind, dir)
                 .await
                 .unwrap()
                 .expect("the job")
@@ -244,7 +282,6 @@ impl Mill {
         for worker in workers {
             worker.await.unwrap().unwrap();
         }
-        assert_eq!(job.state, JobState::Done, "{:?}", job.error);
         job
     }
 

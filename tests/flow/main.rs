@@ -4,4 +4,6 @@
 
 mod lab;
 mod order;
+mod periodic;
+mod projects;
 mod sets;

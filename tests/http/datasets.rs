@@ -143,7 +143,10 @@ async fn each_parameter_has_its_limits() {
         (json!({"cases": ["none"]}), "unknown_case"),
         (json!({"parameter_size": 0}), "bad_parameter"),
         (json!({"parameter_size": 4000}), "bad_parameter"),
-        (json!({"parameter_type": 3}), "not_yet"),
+        (
+            json!({"parameter_type": 3, "label_type": "none"}),
+            "unknown_label_type",
+        ),
         (json!({"parameter_type": 9}), "bad_parameter"),
         (json!({"parameter_gray": 2}), "bad_parameter"),
         (json!({"parameter_cache": 2}), "bad_parameter"),
@@ -163,10 +166,9 @@ async fn each_parameter_has_its_limits() {
         json!({"batches": ["a/b"]}),
         json!({"dir": "a-b"}),
         json!({"parameter_sise": 9}),
-        json!({}),
     ] {
         let mut new = change.clone();
-        if change != json!({}) && change.get("batches").is_none() {
+        if change.get("batches").is_none() {
             new["batches"] = json!(["b1"]);
         }
         let answer = server.post("/api/v1/datasets", &new).await;
@@ -175,6 +177,71 @@ async fn each_parameter_has_its_limits() {
     assert_eq!(
         server.get("/api/v1/datasets").await.json()["items"],
         json!([])
+    );
+}
+
+#[tokio::test]
+async fn whole_images_of_a_label_type_come_from_all_batches_or_some() {
+    let server = with_image().await;
+    let settings = json!({"algorithm": 1101, "labels": ["a", "b"]});
+    server.put("/api/v1/label-types/smears", &settings).await;
+    // An empty list means all only where a label type says what is wanted.
+    let nothing = server.post("/api/v1/datasets", &json!({})).await;
+    assert_eq!(nothing.error(), (422, "bad_parameter".to_owned()));
+    let new = json!({"parameter_type": 3, "label_type": "smears"});
+    let all = server.post("/api/v1/datasets", &new).await;
+    assert_eq!(all.status, 201, "{all:?}");
+    let cases = json!({"parameter_type": 3, "label_type": "smears", "cases": ["c1"]});
+    let cases = server.post("/api/v1/datasets", &cases).await;
+    assert_eq!(
+        cases.error(),
+        (422, "bad_parameter".to_owned()),
+        "a case without its batch"
+    );
+    let key = ObjectKey::job(
+        JobKind::Data,
+        &Dir::parse(all.json()["dir"].as_str().unwrap()).unwrap(),
+    );
+    let job: JobRecord = server.store.read(&key).await.unwrap().unwrap().value;
+    let parameters = serde_json::to_value(&job.parameters).unwrap();
+    assert_eq!(
+        (
+            &parameters["data"]["type"],
+            &parameters["data"]["label_type"],
+            &parameters["data"]["batches"]
+        ),
+        (&json!(3), &json!("smears"), &json!(["b1"]))
+    );
+}
+
+/// One damaged file must not hide the data sets of a list.
+#[tokio::test]
+async fn a_data_set_whose_counts_cannot_be_read_shows_none() {
+    let server = with_image().await;
+    let new = json!({"batches": ["b1"], "dir": "DkxD9Kjl"});
+    server.post("/api/v1/datasets", &new).await;
+    let key = ObjectKey::Dataset(Dir::parse("DkxD9Kjl").unwrap(), DatasetFile::Info);
+    server
+        .store
+        .put_bytes(&key, "{ no document", Put::Create)
+        .await
+        .unwrap();
+    let assembled = JobEvent::Assembled {
+        units: 0,
+        snapshot: "s1".to_owned(),
+    };
+    apply(&server, "DkxD9Kjl", assembled).await;
+    let collected = JobEvent::Collected {
+        result: json!({}),
+        report: Some(json!({"n": 1})),
+    };
+    apply(&server, "DkxD9Kjl", collected).await;
+    let page = server.get("/api/v1/datasets").await;
+    assert_eq!(page.status, 200, "{page:?}");
+    let shown = page.json()["items"][0].clone();
+    assert_eq!(
+        (&shown["statistics"], &shown["job"]["report"]),
+        (&json!(null), &json!({"n": 1}))
     );
 }
 

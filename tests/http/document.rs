@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use cellmill_core::ids::Dir;
 use serde_json::{Value, json};
 
+use crate::models::{model_file, new_model, with_model};
 use crate::server::{Server, bmp, escaped, image, points};
 
 const METHODS: [&str; 5] = ["get", "put", "post", "delete", "patch"];
@@ -120,6 +121,7 @@ fn check_references(value: &Value, document: &Value) {
 struct Sample {
     image: String,
     upload: String,
+    mid: u64,
 }
 
 impl Sample {
@@ -129,7 +131,7 @@ impl Sample {
             .await;
         assert_eq!(classes.status, 200, "{classes:?}");
         let label_type = server
-            .put("/api/v1/label-types/cells", &json!({"algorithm": 0}))
+            .put("/api/v1/label-types/cells", &json!({"algorithm": 1100}))
             .await;
         assert_eq!(label_type.status, 200, "{label_type:?}");
         let bytes = bmp(120, 110, 9);
@@ -140,6 +142,11 @@ impl Sample {
         let dataset = server.post("/api/v1/datasets", &new).await;
         assert_eq!(dataset.status, 201, "{dataset:?}");
         assert!(Dir::parse("DkxD9Kjl").is_ok());
+        let new =
+            json!({"kind": "train", "dataset": "DkxD9Kjl", "dir": "DkxD9Kjl", "types": [1, 2]});
+        let project = server.post("/api/v1/projects", &new).await;
+        assert_eq!(project.status, 201, "{project:?}");
+        let mid = with_model(server, 1).await;
         let other = server
             .grant(&crate::server::image("b.bmp", &bmp(9, 9, 1)))
             .await;
@@ -148,7 +155,7 @@ impl Sample {
             .unwrap()
             .trim_start_matches("/uploads/")
             .to_owned();
-        Self { image, upload }
+        Self { image, upload, mid }
     }
 
     fn parameter(&self, path: &str, name: &str) -> Option<String> {
@@ -158,7 +165,9 @@ impl Sample {
             "batch" => "b1".to_owned(),
             "dir" => "DkxD9Kjl".to_owned(),
             "kind" if path.contains("{kind}") => "data".to_owned(),
+            "path" if path.contains("projects") => "train.json".to_owned(),
             "path" => "data.json".to_owned(),
+            "mid" => self.mid.to_string(),
             "name" if path.contains("label-types") => "cells".to_owned(),
             "name" => "lab".to_owned(),
             _ => return None,
@@ -172,7 +181,10 @@ impl Sample {
             "/api/v1/datasets" => json!({"batches": ["b1"]}),
             "/api/v1/image/label" => json!({"operations": []}),
             "/api/v1/classes/{name}" => json!({"ids": {"RBC": 301}}),
-            "/api/v1/label-types/{name}" => json!({"algorithm": 0}),
+            "/api/v1/label-types/{name}" => json!({"algorithm": 1100}),
+            "/api/v1/projects" => json!({"kind": "train", "dataset": "DkxD9Kjl", "types": [1, 2]}),
+            "/api/v1/models" => new_model(&model_file(9)),
+            "/api/v1/models/{mid}/promote" => json!({"label_type": "cells"}),
             _ => panic!("{path} has no sample body"),
         }
     }
@@ -205,6 +217,8 @@ async fn every_path_of_the_document_answers() {
             request = request
                 .header("content-type", "application/octet-stream")
                 .body(bmp(9, 9, 1));
+        } else if path == "/api/v1/models/{mid}/file" && method == "put" {
+            request = request.body(model_file(1));
         } else if !operation["requestBody"].is_null() {
             request = request.json(&sample.body(path));
         }
@@ -222,7 +236,7 @@ async fn every_path_of_the_document_answers() {
         );
         n_asked += 1;
     }
-    assert!(n_asked > 25, "{n_asked}");
+    assert!(n_asked > 38, "{n_asked}");
 }
 
 /// The document is also made without a running api, and is the same.

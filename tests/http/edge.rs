@@ -45,6 +45,9 @@ async fn unknown_paths_methods_and_things_are_errors_in_json() {
         "/api/v1/batches/b/cases",
         "/api/v1/classes/none",
         "/api/v1/label-types/none",
+        "/api/v1/models/100",
+        "/api/v1/models/100/file",
+        "/api/v1/projects/DkxD9Kjl",
         &format!("/api/v1/image?key={image}"),
         &format!("/api/v1/image/bytes?key={image}"),
         &format!("/api/v1/image/thumbnail?key={image}"),
@@ -119,7 +122,7 @@ async fn a_large_body_is_refused_before_it_is_read() {
     let server = Server::start().await;
     let head = |length: &str| {
         format!(
-            "POST /api/v1/status HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n{length}\r\n\r\n"
+            "POST /api/v1/status HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n{length}\r\n\r\n"
         )
     };
     assert_eq!(server.raw(&head("content-length: 1048577")).await, 413);
@@ -158,6 +161,23 @@ async fn another_sites_page_changes_nothing() {
         );
     }
     assert_eq!(with_origin(&server.base.clone()).await.status, 201);
+}
+
+/// A name that somebody lets lead to this machine would make a foreign page one of ours.
+#[tokio::test]
+async fn a_foreign_name_of_this_machine_is_not_answered() {
+    let server = Server::start().await;
+    let asked = |host: &str| {
+        let request = server.request("GET", "/health").header("host", host);
+        server.send(request)
+    };
+    for host in ["evil.example", "evil.example:8750"] {
+        let answer = asked(host).await;
+        assert_eq!(answer.error(), (403, "unknown_host".to_owned()), "{host}");
+    }
+    for host in ["localhost:8750", "[::1]:8750", "10.0.0.7"] {
+        assert_eq!(asked(host).await.status, 200, "{host}");
+    }
 }
 
 /// The chain names files and parsers; it is for the log.

@@ -7,7 +7,7 @@ use cellmill_core::messages::{POINTS, UPLOADS};
 use cellmill_store::Store;
 use serde_json::{Value, json};
 
-use crate::server::{Server, bmp, file, image, points};
+use crate::server::{Server, bmp, escaped, file, image, points};
 
 fn refused(status: u16, code: &str) -> (u16, String) {
     (status, code.to_owned())
@@ -88,7 +88,7 @@ async fn a_wrong_size_is_refused_before_the_body_is_read() {
     let put = |length: &str| {
         let url = grant["url"].as_str().unwrap();
         format!(
-            "PUT {url} HTTP/1.1\r\nhost: x\r\ncontent-type: application/octet-stream\r\n{length}\r\n\r\n"
+            "PUT {url} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/octet-stream\r\n{length}\r\n\r\n"
         )
     };
     assert_eq!(server.raw(&put("content-length: 4")).await, 413);
@@ -192,6 +192,12 @@ async fn points_are_replaced_and_known_by_their_bytes() {
         server.grant(&points("a.csv", first)).await["status"],
         "stored"
     );
+    let grant = server.grant(&points("a.csv", second)).await;
+    assert_eq!(
+        (&grant["status"], &grant["replaces"]),
+        (&json!("send"), &json!(true)),
+        "the sender is told"
+    );
     server.upload(&points("a.csv", second), second).await;
     assert_eq!(
         server.grant(&points("a.csv", second)).await["status"],
@@ -248,6 +254,31 @@ async fn a_label_type_is_chosen_at_upload_and_kept() {
         (&image["label_type"], &image["state"]),
         (&json!("cats"), &json!("ok"))
     );
+}
+
+#[tokio::test]
+async fn the_part_of_a_fixed_split_is_said_at_upload_and_kept() {
+    let server = Server::start().await;
+    for (at, (said, kept)) in [("train", "train"), ("val", "validation"), ("test", "test")]
+        .into_iter()
+        .enumerate()
+    {
+        let bytes = bmp(20, 10, at as u8);
+        let mut wanted = image(&format!("{said}.bmp"), &bytes);
+        wanted["part"] = json!(said);
+        let key = escaped(&server.upload(&wanted, &bytes).await);
+        let view = server.get(&format!("/api/v1/image?key={key}")).await.json();
+        assert_eq!(
+            (&view["part"], &view["state"]),
+            (&json!(kept), &json!("ok"))
+        );
+    }
+    let mut other = image("x.bmp", b"x");
+    other["part"] = json!("rest");
+    let answer = server
+        .post("/api/v1/uploads", &json!({ "files": [other] }))
+        .await;
+    assert_eq!(answer.error(), refused(400, "malformed"));
 }
 
 #[tokio::test]

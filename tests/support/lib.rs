@@ -1,1 +1,3 @@
-//! What the test binaries share.
+//! What the test programs share.
+
+pub mod show;

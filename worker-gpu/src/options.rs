@@ -21,15 +21,30 @@ pub struct Options {
     /// A class of units to serve; repeat it for more
     #[arg(long = "class", value_name = "CLASS", default_value = "cpu", value_parser = UnitClass::parse)]
     pub classes: Vec<UnitClass>,
-    /// The kinds of jobs to take, separated by commas
-    #[arg(long, value_name = "KINDS", value_delimiter = ',', default_value = "data", value_parser = kind)]
+    /// The kinds of jobs to take, separated by commas: `data` finds and cuts cells, `train` trains classifiers,
+    /// `predict` has a classifier name cells
+    #[arg(long, value_name = "KINDS", value_delimiter = ',', default_value = "data,train,predict", value_parser = kind)]
     pub kinds: Vec<JobKind>,
-    /// What to compute on: `cpu` or `cuda:<n>`; a device that is not there is an error
+    /// What networks compute on: `cpu` or `cuda:<n>`; a device that is not there is an error. One training or
+    /// prediction has it at a time, units of other kinds go on beside it
     #[arg(long, default_value = "cpu")]
     pub device: Device,
-    /// Units at the same time, each on a thread of its own; the setting `CELLMILL_THREADS` when left out
+    /// Units at the same time, each on a thread of its own, and as many threads for networks; the setting
+    /// `CELLMILL_THREADS` when left out
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub threads: Option<u16>,
+    /// Leave new images alone: else the model of their label type labels them, when this worker serves the class
+    /// `cpu` or `gpu`
+    #[arg(long)]
+    pub no_preannotate: bool,
+}
+
+impl Options {
+    /// Does it label new images?
+    pub(crate) fn preannotates(&self) -> bool {
+        let is_usual = |it: &UnitClass| [UnitClass::cpu(), UnitClass::gpu()].contains(it);
+        !self.no_preannotate && self.classes.iter().any(is_usual)
+    }
 }
 
 fn kind(text: &str) -> Result<JobKind, String> {
@@ -52,7 +67,10 @@ mod tests {
         let options = parse(&[]).unwrap();
         assert_eq!(
             (options.kinds, options.classes),
-            (vec![JobKind::Data], vec![UnitClass::cpu()])
+            (
+                vec![JobKind::Data, JobKind::Train, JobKind::Predict],
+                vec![UnitClass::cpu()]
+            )
         );
         assert_eq!(
             (options.device, options.store, options.queue),
@@ -75,5 +93,13 @@ mod tests {
             parse(&["--kinds", "data,train"]).unwrap().kinds,
             [JobKind::Data, JobKind::Train]
         );
+    }
+
+    #[test]
+    fn new_images_are_labelled_by_usual_workers_unless_told_not_to() {
+        assert!(parse(&[]).unwrap().preannotates());
+        assert!(parse(&["--class", "gpu"]).unwrap().preannotates());
+        assert!(!parse(&["--class", "gpu80"]).unwrap().preannotates());
+        assert!(!parse(&["--no-preannotate"]).unwrap().preannotates());
     }
 }

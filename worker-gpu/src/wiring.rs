@@ -1,17 +1,17 @@
 //! From options and settings to a running worker.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use cellmill_nets::DeviceError;
 use cellmill_queue::Queue;
 use cellmill_service::Settings;
 use cellmill_store::Store;
 use cellmill_vision::{DecodeBudget, Limits};
-use cellmill_worker::{Algorithm, Parts, WorkerLoop, fresh_id};
+use cellmill_worker::{Parts, WorkerLoop, fresh_id};
 use tokio_util::sync::CancellationToken;
 
-use crate::Options;
-use crate::algorithms::data::DataAlgorithm;
+use crate::{Bench, Options};
 
 /// Why the worker can't start.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +19,9 @@ pub enum Error {
     /// The device is not there.
     #[error("worker can't start")]
     Device(#[source] DeviceError),
+    /// The threads of networks can't be started.
+    #[error("worker can't start its threads")]
+    Threads(#[source] rayon::ThreadPoolBuildError),
     /// Nobody said where everything is kept.
     #[error(
         "no storage was named\nhint: give `--store file:///absolute/root` or set `CELLMILL_STORE`"
@@ -43,6 +46,9 @@ pub enum Error {
     Worker(#[source] cellmill_worker::Error),
 }
 
+/// What the image that is being labelled gets at shutdown.
+const LABELLING_GRACE: Duration = Duration::from_secs(2);
+
 /// Works until `shutdown` is cancelled. What the options leave open is taken from the settings.
 pub async fn run(
     options: Options,
@@ -51,6 +57,7 @@ pub async fn run(
 ) -> Result<(), Error> {
     // Before anything else: a worker on the wrong device must not take a single unit.
     let device = options.device.open().map_err(Error::Device)?;
+    let preannotates = options.preannotates();
     let url = options.store.or(settings.store).ok_or(Error::NoStore)?;
     let store = Store::open(&url).await.map_err(Error::Store)?;
     let queue = open_queue(&store, &url, options.queue.or(settings.queue))?;
@@ -60,10 +67,9 @@ pub async fn run(
         max_decoded_bytes: settings.images.max_decoded_bytes,
         ..Limits::default()
     };
-    let data = DataAlgorithm::new(
-        limits,
-        DecodeBudget::new(settings.images.decode_budget_bytes),
-    );
+    let concurrency = options.threads.map_or(settings.threads, usize::from);
+    let budget = DecodeBudget::new(settings.images.decode_budget_bytes);
+    let bench = Bench::new(limits, budget, device, concurrency)?;
     let id = fresh_id(&format!("worker-{}", std::process::id()));
     let loop_options = cellmill_worker::Options {
         classes: options.classes,
@@ -71,13 +77,22 @@ pub async fn run(
         device: device.device().to_string(),
         timing: settings.timing,
         window: settings.window,
-        concurrency: options.threads.map_or(settings.threads, usize::from),
+        concurrency,
         ..cellmill_worker::Options::new(id)
     };
-    let algorithms: Vec<Arc<dyn Algorithm>> = vec![Arc::new(data)];
-    let worker =
-        WorkerLoop::new(Parts { store, queue }, algorithms, loop_options).map_err(Error::Worker)?;
-    worker.run(shutdown).await.map_err(Error::Worker)
+    let labelling = preannotates.then(|| {
+        let (preannotator, queue) = (bench.preannotator(&store), Arc::clone(&queue));
+        let shutdown = shutdown.clone();
+        tokio::spawn(async move { preannotator.serve(queue, shutdown).await })
+    });
+    let worker = WorkerLoop::new(Parts { store, queue }, bench.algorithms(), loop_options)
+        .map_err(Error::Worker)?;
+    let ended = worker.run(shutdown).await.map_err(Error::Worker);
+    if let Some(labelling) = labelling {
+        // Its last image is written or given back; what is in the middle of it comes again by itself.
+        let _ = tokio::time::timeout(LABELLING_GRACE, labelling).await;
+    }
+    ended
 }
 
 fn open_queue(store: &Store, url: &str, named: Option<String>) -> Result<Arc<dyn Queue>, Error> {

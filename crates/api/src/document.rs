@@ -20,6 +20,8 @@ use crate::routes;
         (name = "images", description = "Batches, cases and photographs"),
         (name = "labels", description = "Labels, doctors' points, classes and label types"),
         (name = "data sets", description = "Cells of chosen images, and their files"),
+        (name = "projects", description = "Trainings and predictions"),
+        (name = "models", description = "The registry of models"),
         (name = "jobs", description = "Work in progress")
     )
 )]

@@ -70,6 +70,8 @@ pub struct Settings {
     pub timing: Timing,
     /// Where a day begins, for the ids of new batches. UTC.
     pub time_zone: FixedOffset,
+    /// Names in `Host` that are answered beside addresses and `localhost`. None.
+    pub hosts: Vec<String>,
 }
 
 impl Default for Settings {
@@ -83,6 +85,7 @@ impl Default for Settings {
             window: DEFAULT_WINDOW,
             timing: Timing::default(),
             time_zone: Utc.fix(),
+            hosts: Vec::new(),
         }
     }
 }

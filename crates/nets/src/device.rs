@@ -60,6 +60,14 @@ impl OpenDevice {
     pub const fn device(&self) -> Device {
         self.device
     }
+
+    /// The same device in candle's words.
+    pub(crate) fn candle(self) -> candle_core::Device {
+        match self.device {
+            Device::Cpu => candle_core::Device::Cpu,
+            Device::Cuda(_) => unreachable!("`Device::open` opens no card in this build"),
+        }
+    }
 }
 
 impl fmt::Display for Device {

@@ -1,8 +1,40 @@
 //! Networks and the device they compute on.
 //!
-//! What lives here now is the rule that a device is chosen by an explicit setting and that a device which
-//! was asked for and is not there is an error, never a silent fall-back. No I/O, no documents, no queues.
+//! A device is chosen by an explicit setting, and one that was asked for and is not there is an error, never a
+//! silent fall-back. On it, [`Trainer`] turns [`Samples`] into a [`Classifier`]: fast on the processor, and
+//! reproducible to the bit from the seed. No I/O, no documents, no queues: pictures and bytes in, values and
+//! bytes out. How it is built and why: `design.md`.
 
+mod augment;
+mod baseline;
+mod calibrate;
+mod classifier;
 mod device;
+mod kernels;
+pub mod layers;
+mod loss;
+pub mod models;
+mod optimiser;
+mod options;
+pub mod rng;
+mod samples;
+mod state;
+mod threshold;
+mod trainer;
 
+pub use augment::Augment;
+pub use baseline::{FitOptions, HISTOGRAM_LEN, LogisticRegression, histogram, histograms};
+pub use calibrate::{
+    expected_calibration_error, negative_log_likelihood, softmax_with_temperature, temperature,
+};
+pub use classifier::{Classifier, ModelSpec, PredictError, Scored};
 pub use device::{Device, DeviceError, OpenDevice};
+pub use kernels::instruction_set;
+pub use loss::{ClassWeights, Loss, cross_entropy};
+pub use models::{Architecture, Family, Scale};
+pub use optimiser::{AdamW, learning_rate};
+pub use options::{OptionsError, TrainOptions};
+pub use samples::{Normalisation, Samples, SamplesError, grey};
+pub use state::FileError;
+pub use threshold::{Threshold, threshold_for_recall};
+pub use trainer::{EpochReport, StepReport, TrainError, Trainer};

@@ -138,7 +138,10 @@ mod tests {
             firsts[order[0]] += 1;
         }
         // Expected 1000 each, standard deviation 28.
-        assert!(firsts.iter().all(|it| (860..1140).contains(it)), "{firsts:?}");
+        assert!(
+            firsts.iter().all(|it| (860..1140).contains(it)),
+            "{firsts:?}"
+        );
     }
 
     #[test]

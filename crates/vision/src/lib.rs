@@ -17,6 +17,7 @@ mod image;
 mod limits;
 mod orient;
 pub mod pack;
+pub mod plot;
 mod refusal;
 mod samples;
 pub mod sniff;

@@ -151,7 +151,9 @@ fn why(report: &TrainReport, is_adopted: bool) -> String {
     let own = share(report.card.test.as_ref());
     match (&report.rival, is_adopted) {
         (None, true) => format!("the first model of its label type: balanced accuracy {own:.1} %"),
-        (None, false) => "another model was chosen meanwhile".to_owned(),
+        (None, false) => {
+            "the model in use could not be compared with it, or was chosen meanwhile".to_owned()
+        }
         (Some(rival), _) => format!(
             "balanced accuracy {own:.1} %, model {} has {:.1} % on the same cells{}",
             rival.mid,

@@ -51,7 +51,7 @@ pub(crate) async fn list_batches(
     State(app): State<App>,
     Query(page): Query<PageQuery>,
 ) -> Result<Json<Page<BatchView>>, Error> {
-    let folders = folders(&app.store, Prefix::Images, BatchId::parse).await?;
+    let folders = all(&app.store).await?;
     let view = |(batch, roots)| BatchView { batch, roots };
     paged(folders, &page, view, |it| it.batch.to_string())
 }
@@ -71,6 +71,11 @@ pub(crate) async fn list_cases(
     }
     let view = |(case, roots)| CaseView { case, roots };
     paged(folders, &page, view, |it| it.case.to_string())
+}
+
+/// All batches and the trees they lie in.
+pub(super) async fn all(store: &Store) -> Result<BTreeMap<BatchId, Vec<FileTree>>, Error> {
+    folders(store, Prefix::Images, BatchId::parse).await
 }
 
 /// The cases of a batch and the trees they lie in. Empty: there is no such batch.

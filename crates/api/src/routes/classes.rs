@@ -123,6 +123,12 @@ pub(super) async fn stored_tables(store: &Store) -> Result<Vec<Versioned<StoredT
     Ok(tables.try_collect().await?)
 }
 
+/// The built-in classes with those of the lab.
+pub(super) async fn known_classes(store: &Store) -> Result<KnownClasses, Error> {
+    let tables = stored_tables(store).await?;
+    Ok(KnownClasses::new(tables.iter().map(|it| &it.value.value)))
+}
+
 /// Defines a class table, in our form or as `{"ids": {"RBC": 301}, ...}`.
 ///
 /// CSVs with rows whose class nobody knew are read again.

@@ -1,8 +1,7 @@
 //! Data sets: asking for one, and what became of it.
 
 use axum::extract::State;
-use cellmill_core::classes::KnownClasses;
-use cellmill_core::ids::{BatchId, CaseId, Dir};
+use cellmill_core::ids::{BatchId, CaseId, Dir, TableName};
 use cellmill_core::job::{DataParameters, DataType, JobParameters, JobRecord, JobState};
 use cellmill_core::keys::{DatasetFile, JobKind, NumberKind, ObjectKey};
 use cellmill_core::messages::UnitClass;
@@ -14,7 +13,7 @@ use utoipa::ToSchema;
 
 use super::job_view::JobView;
 use super::jobs::{self, Counted};
-use super::{batches, classes};
+use super::{batches, classes, label_types};
 use crate::accept::{AcceptError, Submission, accept};
 use crate::edge::{Error, ErrorBody, Json, JsonBody, Page, PageQuery, Path, Query};
 use crate::parts::App;
@@ -36,6 +35,8 @@ pub struct NewDataset {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub dir: Option<Dir>,
+    /// May be empty with `label_type`: all batches that have images now.
+    #[serde(default)]
     #[schema(value_type = Vec<String>)]
     pub batches: Vec<BatchId>,
     /// Empty: all cases of the batches.
@@ -48,7 +49,8 @@ pub struct NewDataset {
     /// Side of a crop in pixels.
     #[serde(default = "default_size")]
     pub parameter_size: u32,
-    /// 0: every detection; 1: every point of a CSV; 2: detections that a point confirms.
+    /// 0: every detection; 1: every point of a CSV; 2: detections that a point confirms; 3: whole images with
+    /// the class that their label gives them, each shrunk to a square of `parameter_size`.
     #[serde(default = "one")]
     pub parameter_type: u8,
     /// The detector; 0 is the classical finder.
@@ -63,6 +65,30 @@ pub struct NewDataset {
     /// Type 2: match by overlap instead, at least this intersection over union.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub match_iou: Option<f64>,
+    /// Only images with a label of this type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub label_type: Option<TableName>,
+}
+
+impl Default for NewDataset {
+    /// As a request that names nothing.
+    fn default() -> Self {
+        Self {
+            description: String::new(),
+            dir: None,
+            batches: Vec::new(),
+            cases: Vec::new(),
+            parameter_gray: one(),
+            parameter_size: default_size(),
+            parameter_type: one(),
+            parameter_mid: 0,
+            parameter_cache: one(),
+            match_radius: None,
+            match_iou: None,
+            label_type: None,
+        }
+    }
 }
 
 const fn one() -> u8 {
@@ -123,19 +149,32 @@ pub(crate) async fn create_dataset(
     person: Person,
     JsonBody(new): JsonBody<NewDataset>,
 ) -> Result<(StatusCode, Json<DatasetView>), Error> {
-    let parameters = new.checked()?;
-    check_source(&app, &parameters).await?;
+    let job = accept_dataset(&app, person.id, new).await?;
+    let job = jobs::read_job(&app, JobKind::Data, &job.dir).await?;
+    Ok((StatusCode::CREATED, Json(view(&app, &job).await?)))
+}
+
+/// Checks and accepts a data set.
+pub(super) async fn accept_dataset(
+    app: &App,
+    by: String,
+    new: NewDataset,
+) -> Result<JobRecord, Error> {
+    let mut parameters = new.checked()?;
+    if parameters.batches.is_empty() {
+        // Those that are there now: the data set says by name what it is made of.
+        parameters.batches = batches::all(&app.store).await?.into_keys().collect();
+    }
+    check_source(app, &parameters).await?;
     let submission = Submission {
         parameters: JobParameters::Data(parameters),
         description: new.description,
         dir: new.dir,
         class: UnitClass::cpu(),
-        by: person.id,
+        by,
         project: None,
     };
-    let job = accept(&app.store, &*app.queue, submission).await?;
-    let job = jobs::read_job(&app, JobKind::Data, &job.dir).await?;
-    Ok((StatusCode::CREATED, Json(view(&app, &job).await?)))
+    Ok(accept(&app.store, &*app.queue, submission).await?)
 }
 
 impl From<AcceptError> for Error {
@@ -149,15 +188,12 @@ impl From<AcceptError> for Error {
 
 impl NewDataset {
     /// The parameters, when each is within its limits.
-    fn checked(&self) -> Result<DataParameters, Error> {
+    pub(super) fn checked(&self) -> Result<DataParameters, Error> {
         let bad = |message: String| Err(Error::refused("bad_parameter", message));
-        let n_chars = self.description.chars().count();
-        if n_chars > MAX_DESCRIPTION_CHARS {
-            return bad(format!(
-                "`description` has {n_chars} characters, the limit is {MAX_DESCRIPTION_CHARS}"
-            ));
+        if let Some(problem) = long_description(&self.description) {
+            return bad(problem);
         }
-        if self.batches.is_empty() {
+        if self.batches.is_empty() && (self.label_type.is_none() || !self.cases.is_empty()) {
             return bad("`batches` names no batch".to_owned());
         }
         if !(MIN_SIZE..=MAX_SIZE).contains(&self.parameter_size) {
@@ -167,12 +203,6 @@ impl NewDataset {
             ));
         }
         let data_type = match DataType::try_from(self.parameter_type) {
-            Ok(DataType::WholeImage) => {
-                return Err(Error::refused(
-                    "not_yet",
-                    "`parameter_type` 3, whole images, comes with the first training that takes them",
-                ));
-            }
             Ok(data_type) => data_type,
             Err(message) => return bad(message),
         };
@@ -198,9 +228,17 @@ impl NewDataset {
             match_iou: self.match_iou,
             batches: without_repeats(&self.batches),
             cases: without_repeats(&self.cases),
-            label_type: None,
+            label_type: self.label_type.clone(),
         })
     }
+}
+
+/// Says so when a description is longer than one may be.
+pub(super) fn long_description(text: &str) -> Option<String> {
+    let n_chars = text.chars().count();
+    (n_chars > MAX_DESCRIPTION_CHARS).then(|| {
+        format!("`description` has {n_chars} characters, the limit is {MAX_DESCRIPTION_CHARS}")
+    })
 }
 
 fn flag(name: &str, value: u8) -> Result<bool, Error> {
@@ -215,7 +253,7 @@ fn flag(name: &str, value: u8) -> Result<bool, Error> {
 }
 
 /// In the order given: it is the order of the documents.
-fn without_repeats<T: Clone + PartialEq>(items: &[T]) -> Vec<T> {
+pub(super) fn without_repeats<T: Clone + PartialEq>(items: &[T]) -> Vec<T> {
     let mut kept = Vec::with_capacity(items.len());
     for item in items {
         if !kept.contains(item) {
@@ -225,8 +263,14 @@ fn without_repeats<T: Clone + PartialEq>(items: &[T]) -> Vec<T> {
     kept
 }
 
-/// Do the batches, the cases and the model exist?
+/// Do the batches, the cases, the label type and the model exist?
 async fn check_source(app: &App, parameters: &DataParameters) -> Result<(), Error> {
+    if let Some(name) = &parameters.label_type {
+        label_types::check_exists(app, name).await?;
+    }
+    if parameters.batches.is_empty() {
+        return Err(Error::refused("unknown_batch", "no batch has images"));
+    }
     let mut known = Vec::new();
     for batch in &parameters.batches {
         let cases = batches::cases(&app.store, batch).await?;
@@ -308,14 +352,21 @@ async fn view(app: &App, job: &Versioned<JobRecord>) -> Result<DatasetView, Erro
     })
 }
 
-async fn read_statistics(app: &App, dir: &Dir) -> Result<Option<Statistics>, Error> {
+/// The counts of a finished data set. A file that can't be understood is logged and shows none: it must not
+/// hide the other data sets of a list.
+pub(super) async fn read_statistics(app: &App, dir: &Dir) -> Result<Option<Statistics>, Error> {
     let key = ObjectKey::Dataset(dir.clone(), DatasetFile::Info);
-    let stored = app.store.read_json::<Statistics>(&key).await?;
+    let stored = match app.store.read_json::<Statistics>(&key).await {
+        Err(error @ cellmill_store::Error::Malformed { .. }) => {
+            tracing::error!("{}", cellmill_service::report(&error));
+            return Ok(None);
+        }
+        read => read?,
+    };
     let Some(stored) = stored else {
         return Ok(None);
     };
-    let tables = classes::stored_tables(&app.store).await?;
-    let known = KnownClasses::new(tables.iter().map(|it| &it.value.value));
+    let known = classes::known_classes(&app.store).await?;
     let mut statistics = stored.value;
     for count in statistics.types.iter_mut().flatten() {
         count.name = known.get(count.celltype).map(|it| it.name.clone());

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::documents::documents;
-use super::upload_plan::FileTree;
+use super::upload_plan::{FilePart, FileTree};
 use crate::edge::{Disposition, Error, ErrorBody, Json, Page, PageQuery, Query, send_object};
 use crate::parts::App;
 
@@ -45,6 +45,8 @@ pub struct ImageView {
     /// Remarks, such as that only the first frame counts.
     pub notes: Vec<String>,
     pub label_type: Option<String>,
+    /// The part of a fixed split, chosen at upload.
+    pub part: Option<FilePart>,
     /// Why it can't be used: `code` and `reason`.
     #[schema(value_type = Option<Object>)]
     pub rejection: Option<Rejection>,
@@ -73,6 +75,7 @@ impl From<ImageRecord> for ImageView {
             key: record.key,
             sha256: record.sha256,
             label_type: record.label_type,
+            part: record.part.map(FilePart::from),
             rejection: record.rejection,
             conflict: record.conflict,
             received_at: record.received_at,

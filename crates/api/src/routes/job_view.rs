@@ -43,6 +43,9 @@ pub struct JobView {
     pub error: Option<String>,
     #[schema(value_type = Option<Object>)]
     pub result: Option<serde_json::Value>,
+    /// What else is to be said of the result: figures, counts, what was left out.
+    #[schema(value_type = Option<Object>)]
+    pub report: Option<serde_json::Value>,
     pub times: TimesView,
     /// Oldest first.
     pub history: Vec<ChangeView>,
@@ -149,6 +152,7 @@ impl JobView {
             cursor: record.cursor.as_ref().map(CursorView::from),
             error: record.error.clone(),
             result: record.result.clone(),
+            report: record.report.clone(),
             times: record.times.into(),
             history: record.history.iter().map(ChangeView::from).collect(),
             wishes: (&record.wishes).into(),

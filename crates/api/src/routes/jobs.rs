@@ -6,7 +6,9 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use cellmill_core::ids::{Dir, WorkerId};
 use cellmill_core::job::{Effects, JobEvent, JobRecord, JobState};
-use cellmill_core::keys::{DatasetFile, JobKind, NumberKind, ObjectKey, Prefix, UnitKey};
+use cellmill_core::keys::{
+    DatasetFile, JobKind, NumberKind, ObjectKey, Prefix, ProjectFile, UnitKey,
+};
 use cellmill_core::records::NumberRecord;
 use cellmill_core::unit::{Attempt, Output, UnitRecord, UnitState};
 use cellmill_queue::hints;
@@ -318,15 +320,26 @@ pub(crate) async fn get_log(
 ) -> Result<Response, Error> {
     let job = read_job(&app, kind, &dir).await?.value;
     let history = stream::iter([Ok(Bytes::from(history_text(&job)))]);
-    let collected = ObjectKey::Dataset(dir, DatasetFile::Log);
-    let is_collected = kind == JobKind::Data && app.store.head(&collected).await?.is_some();
-    let rest: BoxStream<'static, Result<Bytes, cellmill_store::Error>> = if is_collected {
-        app.store.get_stream(&collected).await?.1
-    } else {
-        unit_logs(app.store.clone(), &job)
+    let collected = collected_log(kind, dir);
+    let is_collected = match &collected {
+        Some(key) => app.store.head(key).await?.is_some(),
+        None => false,
+    };
+    let rest: BoxStream<'static, Result<Bytes, cellmill_store::Error>> = match &collected {
+        Some(key) if is_collected => app.store.get_stream(key).await?.1,
+        _ => unit_logs(app.store.clone(), &job),
     };
     let content_type = [(CONTENT_TYPE, "text/plain; charset=utf-8")];
     Ok((content_type, Body::from_stream(history.chain(rest))).into_response())
+}
+
+/// Where the logs of the units are put together when they are done.
+fn collected_log(kind: JobKind, dir: Dir) -> Option<ObjectKey> {
+    match kind {
+        JobKind::Data => Some(ObjectKey::Dataset(dir, DatasetFile::Log)),
+        JobKind::Train | JobKind::Predict => Some(ObjectKey::Project(dir, ProjectFile::Log)),
+        JobKind::Segment | JobKind::Index => None,
+    }
 }
 
 fn history_text(job: &JobRecord) -> String {

@@ -3,22 +3,25 @@
 use axum::extract::State;
 use cellmill_core::document::Stamp;
 use cellmill_core::ids::TableName;
-use cellmill_core::keys::{NumberKind, ObjectKey, Prefix};
+use cellmill_core::keys::{ObjectKey, Prefix};
 use cellmill_core::label::LabelType;
-use cellmill_core::records::{LabelTypeSettings, Named};
+use cellmill_core::model::ModelCard;
+use cellmill_core::records::{LabelTypeSettings, Named, PeriodicTraining};
 use cellmill_store::Decision;
+use chrono::{DateTime, Utc};
 use futures::{StreamExt as _, TryStreamExt as _};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
 use super::documents::documents;
+use super::models;
 use crate::audit;
 use crate::edge::{Error, ErrorBody, Json, JsonBody, Page, PageQuery, Path, Query};
 use crate::parts::App;
 use crate::person::Person;
 
-type StoredType = Named<LabelTypeSettings>;
+pub(super) type StoredType = Named<LabelTypeSettings>;
 
 /// A label type by its name.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -28,6 +31,35 @@ pub struct LabelTypeView {
     pub rev: u64,
     #[serde(flatten)]
     pub settings: LabelTypeBody,
+    /// Somebody wants a training: the next sweep starts it.
+    #[serde(default)]
+    pub train_now: bool,
+    /// The last training that was started by itself.
+    #[serde(default)]
+    pub last_training: Option<PeriodicTrainingView>,
+}
+
+/// A training that was started because the last one was old, or somebody wanted one.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct PeriodicTrainingView {
+    pub at: DateTime<Utc>,
+    /// Directory of its data set and of its project; null when there was not enough to learn from.
+    pub dir: Option<String>,
+    /// How many images had a class then.
+    pub n_labelled: u64,
+    /// What came of it: `started`, or why it was not.
+    pub outcome: String,
+}
+
+impl From<PeriodicTraining> for PeriodicTrainingView {
+    fn from(it: PeriodicTraining) -> Self {
+        Self {
+            at: it.at,
+            dir: it.dir.as_ref().map(ToString::to_string),
+            n_labelled: it.n_labelled,
+            outcome: it.outcome,
+        }
+    }
 }
 
 /// What a label type says.
@@ -43,10 +75,10 @@ pub struct LabelTypeBody {
     /// Names of the answers, in the order of a model's outputs.
     #[serde(default)]
     pub labels: Vec<String>,
-    /// The model that pre-annotates.
+    /// The model that pre-annotates; null: none does.
     #[serde(default)]
     pub mid: Option<u64>,
-    /// A training is proposed when the last one is this many days old.
+    /// A training is proposed when the last one is this many days old, 1 to 3650.
     #[serde(default)]
     pub training_interval_days: Option<u32>,
 }
@@ -68,6 +100,8 @@ impl From<StoredType> for LabelTypeView {
         Self {
             name: it.name,
             rev: it.stamp.rev,
+            train_now: it.value.train_now,
+            last_training: it.value.last_training.clone().map(Into::into),
             settings: it.value.into(),
         }
     }
@@ -105,11 +139,40 @@ pub(crate) async fn get_label_type(
     let key = ObjectKey::LabelType(name.clone());
     match app.store.read::<StoredType>(&key).await? {
         Some(stored) => Ok(Json(stored.value.into())),
-        None => Err(Error::not_found(format!("label type `{name}`"))),
+        None => Err(no_label_type(&name)),
     }
 }
 
-/// Defines a label type.
+fn no_label_type(name: &TableName) -> Error {
+    Error::not_found(format!("label type `{name}`"))
+}
+
+/// Refuses a request that names a label type which is not there.
+pub(super) async fn check_exists(app: &App, name: &TableName) -> Result<(), Error> {
+    let key = ObjectKey::LabelType(name.clone());
+    if app.store.head(&key).await?.is_some() {
+        return Ok(());
+    }
+    Err(unknown(name))
+}
+
+pub(super) fn unknown(name: &TableName) -> Error {
+    Error::Refused {
+        code: "unknown_label_type",
+        message: format!("there is no label type `{name}`"),
+        hint: Some("define it first: PUT /api/v1/label-types/{name}"),
+    }
+}
+
+/// All label types; there are few.
+pub(super) async fn stored_types(app: &App) -> Result<Vec<StoredType>, Error> {
+    let prefixes = [Prefix::LabelTypes.to_path()];
+    let is_type = |key: &ObjectKey| matches!(key, ObjectKey::LabelType(_));
+    let types = documents::<StoredType, _>(&app.store, &prefixes, None, is_type);
+    Ok(types.map_ok(|it| it.value).try_collect().await?)
+}
+
+/// Defines a label type. What it knows of its trainings stays.
 #[utoipa::path(put, path = "/api/v1/label-types/{name}", tag = "labels",
     params(("name" = String, Path)), request_body = LabelTypeBody,
     responses((status = 200, body = LabelTypeView), (status = "default", body = ErrorBody)))]
@@ -124,11 +187,20 @@ pub(crate) async fn put_label_type(
     let swapped = app
         .store
         .swap(&key, |stored: Option<&StoredType>| match stored {
-            Some(stored) if stored.value == settings => Decision::Keep,
-            Some(stored) => Decision::Write(Named {
-                value: settings.clone(),
-                ..stored.clone()
-            }),
+            Some(stored) => {
+                let value = LabelTypeSettings {
+                    train_now: stored.value.train_now,
+                    last_training: stored.value.last_training.clone(),
+                    ..settings.clone()
+                };
+                if stored.value == value {
+                    return Decision::Keep;
+                }
+                Decision::Write(Named {
+                    value,
+                    ..stored.clone()
+                })
+            }
             None => Decision::Write(Named {
                 stamp: Stamp::default(),
                 name: name.to_string(),
@@ -143,9 +215,66 @@ pub(crate) async fn put_label_type(
     }
     match swapped.stored {
         Some(stored) => Ok(Json(stored.value.into())),
-        None => Err(Error::not_found(format!("label type `{name}`"))),
+        None => Err(no_label_type(&name)),
     }
 }
+
+/// Wants a training of a label type of whole images now: the next sweep starts it, however old the last one
+/// is.
+#[utoipa::path(post, path = "/api/v1/label-types/{name}/train", tag = "labels",
+    params(("name" = String, Path)),
+    responses((status = 200, body = LabelTypeView), (status = "default", body = ErrorBody)))]
+pub(crate) async fn train_label_type(
+    State(app): State<App>,
+    person: Person,
+    Path(name): Path<TableName>,
+) -> Result<Json<LabelTypeView>, Error> {
+    let key = ObjectKey::LabelType(name.clone());
+    let swapped = app
+        .store
+        .swap(&key, |stored: Option<&StoredType>| match stored {
+            Some(stored) if is_of_images(&stored.value) && !stored.value.train_now => {
+                let mut next = stored.clone();
+                next.value.train_now = true;
+                Decision::Write(next)
+            }
+            _ => Decision::Keep,
+        })
+        .await?;
+    let Some(stored) = swapped.stored else {
+        return Err(no_label_type(&name));
+    };
+    if !is_of_images(&stored.value.value) {
+        let message = format!(
+            "label type `{name}` has the algorithm {}: only classes of whole images (1100, 1101) are trained by themselves",
+            stored.value.value.algorithm
+        );
+        return Err(Error::conflict("not_trainable", message));
+    }
+    if swapped.changed {
+        let subject = key.to_path();
+        let details = json!({});
+        audit::record_done(
+            &app.store,
+            &person.id,
+            "label_type.train",
+            &subject,
+            details,
+        )
+        .await;
+    }
+    Ok(Json(stored.value.into()))
+}
+
+fn is_of_images(settings: &LabelTypeSettings) -> bool {
+    matches!(
+        LabelType::from_code(settings.algorithm),
+        Some(LabelType::Classification | LabelType::TwoClass)
+    )
+}
+
+/// The longest time between two trainings, in days: ten years.
+const MAX_INTERVAL_DAYS: u32 = 3650;
 
 async fn checked(
     app: &App,
@@ -163,17 +292,16 @@ async fn checked(
         );
         return Err(Error::refused("bad_labels", message));
     }
-    if let Some(mid) = body.mid
-        && app
-            .store
-            .head(&ObjectKey::Number(NumberKind::Models, mid))
-            .await?
-            .is_none()
+    if let Some(days) = body.training_interval_days
+        && !(1..=MAX_INTERVAL_DAYS).contains(&days)
     {
-        return Err(Error::refused(
-            "unknown_model",
-            format!("there is no model {mid}"),
-        ));
+        let message =
+            format!("`training_interval_days` is {days}, it goes from 1 to {MAX_INTERVAL_DAYS}");
+        return Err(Error::refused("bad_parameter", message));
+    }
+    if let Some(mid) = body.mid {
+        let card = models::usable(app, mid).await?;
+        check_fits(name, algorithm.code(), &card)?;
     }
     let title = if body.title.is_empty() {
         name.to_string()
@@ -189,4 +317,17 @@ async fn checked(
         train_now: false,
         last_training: None,
     })
+}
+
+/// Refuses a model that can't answer what a label type asks.
+pub(super) fn check_fits(name: &TableName, algorithm: u32, card: &ModelCard) -> Result<(), Error> {
+    let n_classes = card.classes.len();
+    if LabelType::from_code(algorithm) == Some(LabelType::TwoClass) && n_classes != 2 {
+        let message = format!(
+            "label type `{name}` has two classes, model {} has {n_classes}",
+            card.mid
+        );
+        return Err(Error::refused("classes_differ", message));
+    }
+    Ok(())
 }

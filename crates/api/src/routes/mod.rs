@@ -11,7 +11,12 @@ mod job_view;
 mod jobs;
 mod label_types;
 mod labels;
+mod model_file;
+mod models;
+mod network_rules;
 mod points;
+mod project_rules;
+mod projects;
 mod status;
 mod upload_plan;
 mod uploads;
@@ -22,6 +27,7 @@ use utoipa_axum::routes;
 
 use crate::parts::App;
 
+pub(crate) use models::MODEL_FILE_PATH;
 pub(crate) use uploads::UPLOAD_PATH;
 
 /// Routes that anybody may ask: no more than whether we live, what we are, and what a token allows.
@@ -51,10 +57,19 @@ pub(crate) fn personal() -> OpenApiRouter<App> {
             label_types::get_label_type,
             label_types::put_label_type
         ))
+        .routes(routes!(label_types::train_label_type))
         .routes(routes!(datasets::list_datasets, datasets::create_dataset))
         .routes(routes!(datasets::get_dataset))
         .routes(routes!(files::list_files))
         .routes(routes!(files::get_file))
+        .routes(routes!(projects::list_projects, projects::create_project))
+        .routes(routes!(projects::get_project))
+        .routes(routes!(files::list_project_files))
+        .routes(routes!(files::get_project_file))
+        .routes(routes!(models::list_models, models::import_model))
+        .routes(routes!(models::get_model))
+        .routes(routes!(models::get_model_file, models::put_model_file))
+        .routes(routes!(models::promote_model))
         .routes(routes!(jobs::list_jobs))
         .routes(routes!(jobs::get_job))
         .routes(routes!(jobs::get_log))

@@ -3,6 +3,7 @@
 use cellmill_core::ids::{BatchId, CaseId, IdError, ImageName, PointsDate, Stem, TableName, shown};
 use cellmill_core::keys::{CsvKey, ImageKey, ImageRoot, ObjectKey};
 use cellmill_core::records::Rejection;
+use cellmill_core::split::Part;
 use cellmill_store::uploads::Sha256Hex;
 use http::HeaderValue;
 use serde::{Deserialize, Serialize};
@@ -51,6 +52,39 @@ pub enum FileKind {
     Points,
 }
 
+/// The part of the data that an image belongs to, as the folder says that it came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FilePart {
+    /// A network learns from it.
+    Train,
+    /// It decides when a training has learned enough. `val` is read, too.
+    #[serde(alias = "val")]
+    Validation,
+    /// It judges a network.
+    Test,
+}
+
+impl From<FilePart> for Part {
+    fn from(part: FilePart) -> Self {
+        match part {
+            FilePart::Train => Self::Train,
+            FilePart::Validation => Self::Validation,
+            FilePart::Test => Self::Test,
+        }
+    }
+}
+
+impl From<Part> for FilePart {
+    fn from(part: Part) -> Self {
+        match part {
+            Part::Train => Self::Train,
+            Part::Validation => Self::Validation,
+            Part::Test => Self::Test,
+        }
+    }
+}
+
 /// A file that somebody wants to send.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -74,6 +108,9 @@ pub struct UploadFile {
     /// Images: how it is to be labelled, by name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label_type: Option<String>,
+    /// Images: the part of a fixed split that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<FilePart>,
 }
 
 /// A file whose place is known.
@@ -92,6 +129,7 @@ pub(super) enum Place {
         /// The name, when the key does not hold it all.
         original_name: Option<String>,
         label_type: Option<TableName>,
+        part: Option<Part>,
     },
     Points(CsvKey),
 }
@@ -146,6 +184,7 @@ fn image_place(file: &UploadFile) -> Result<Place, Rejection> {
     Ok(Place::Image {
         original_name: (!is_whole).then(|| file.name.clone()),
         label_type: label_type.transpose().map_err(bad("bad_label_type"))?,
+        part: file.part.map(Part::from),
         key,
     })
 }
@@ -228,6 +267,7 @@ mod tests {
             sha256: "ab".repeat(32),
             content_type: None,
             label_type: None,
+            part: None,
         }
     }
 

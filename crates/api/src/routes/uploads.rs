@@ -73,6 +73,9 @@ pub struct UploadAnswer {
     pub headers: Option<BTreeMap<String, String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<DateTime<Utc>>,
+    /// Other bytes lie there, which these will replace: an older CSV, or an image that was rejected.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replaces: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -96,6 +99,7 @@ impl UploadAnswer {
             url: None,
             headers: None,
             expires: None,
+            replaces: false,
             code: None,
             reason: None,
         }
@@ -117,6 +121,7 @@ impl UploadAnswer {
             url: None,
             headers: None,
             expires: None,
+            replaces: false,
             code: Some(why.code),
             reason: Some(why.reason),
         }
@@ -158,17 +163,20 @@ async fn answer(app: &App, file: UploadFile) -> Result<UploadAnswer, Error> {
         return Ok(UploadAnswer::refused(why));
     }
     let key = planned.place.key();
-    let create_only = match found(&app.store, &planned).await? {
+    let is_image = matches!(planned.place, Place::Image { .. });
+    let found = found(&app.store, &planned).await?;
+    match found {
         Found::Other => return Ok(UploadAnswer::conflict(&key)),
         Found::Same => {
             remember(&app.store, &planned.place).await?;
             return Ok(UploadAnswer::of_key(UploadStatus::Stored, &key));
         }
-        Found::Nothing => matches!(planned.place, Place::Image { .. }),
-        Found::Replaceable => false,
-    };
+        Found::Nothing | Found::Replaceable => {}
+    }
     remember(&app.store, &planned.place).await?;
-    send_answer(app, planned, create_only).await
+    let replaces = found == Found::Replaceable;
+    let answer = send_answer(app, planned, is_image && !replaces).await?;
+    Ok(UploadAnswer { replaces, ..answer })
 }
 
 async fn send_answer(
@@ -292,18 +300,19 @@ async fn hash_of(store: &Store, key: &ObjectKey) -> Result<Sha256Hex, Error> {
     Ok(Sha256Hex::of(hasher))
 }
 
-/// Writes down, before the bytes come, what the bytes will not tell: a name that the key does not hold, and
-/// the label type.
+/// Writes down, before the bytes come, what the bytes will not tell: a name that the key does not hold, the
+/// label type, and the part of a fixed split.
 async fn remember(store: &Store, place: &Place) -> Result<(), Error> {
     let Place::Image {
         key,
         original_name,
         label_type,
+        part,
     } = place
     else {
         return Ok(());
     };
-    if original_name.is_none() && label_type.is_none() {
+    if original_name.is_none() && label_type.is_none() && part.is_none() {
         return Ok(());
     }
     let label_type = label_type.as_ref().map(TableName::as_str);
@@ -315,9 +324,13 @@ async fn remember(store: &Store, place: &Place) -> Result<(), Error> {
         if next.original_name.is_none() {
             next.original_name.clone_from(original_name);
         }
-        // Of a usable image the label type is changed by a person, not by sending the image again.
+        // Of a usable image the label type is changed by a person, not by sending the image again; the part
+        // may still be said once.
         if matches!(next.state, ImageState::Expected | ImageState::Rejected) {
             next.label_type = label_type.map(str::to_owned).or(next.label_type);
+            next.part = part.or(next.part);
+        } else if next.part.is_none() {
+            next.part = *part;
         }
         if record == Some(&next) {
             Decision::Keep

@@ -10,12 +10,14 @@ pub use super::job_view::{
     ChangeView, CursorView, JobView, RunningUnit, TimesView, UnitCounts, WishesView,
 };
 pub use super::jobs::{AttemptView, OutputView, UnitView};
-pub use super::label_types::{LabelTypeBody, LabelTypeView};
+pub use super::label_types::{LabelTypeBody, LabelTypeView, PeriodicTrainingView};
 pub use super::labels::{
     BoxView, CellView, ChangeBody, EditLabel, ImageClassView, LabelView, OperationBody, PlaceBody,
 };
+pub use super::models::{ModelView, NewModel, Promote, Promoted};
 pub use super::points::{PointsView, RemarkView};
+pub use super::projects::{NewMergedClass, NewProject, ProjectView};
 pub use super::status::{KeyState, KeyStatus, StatusRequest};
-pub use super::upload_plan::{FileKind, FileTree, UploadFile};
+pub use super::upload_plan::{FileKind, FilePart, FileTree, UploadFile};
 pub use super::uploads::{GrantUploads, StoredUpload, UploadAnswer, UploadAnswers, UploadStatus};
 pub use crate::edge::Page;

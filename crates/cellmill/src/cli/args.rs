@@ -3,8 +3,10 @@
 use clap::{Parser, Subcommand};
 
 use crate::client::Client;
-use crate::commands::{dataset, images, janitor, jobs, settings, synth, up};
-use crate::{import, show, verify};
+use crate::commands::{
+    dataset, images, janitor, jobs, label_types, models, predict, settings, synth, train, up,
+};
+use crate::{demo, import, show, verify};
 
 use super::exit::EXIT_CODES;
 use super::{Console, Error, Exit};
@@ -22,12 +24,22 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    Demo(demo::DemoArgs),
     Up(up::UpArgs),
     Import(import::ImportArgs),
     Images(images::ImagesArgs),
     Image(images::ImageArgs),
     #[command(subcommand)]
     Dataset(dataset::DatasetCommand),
+    Train(Box<train::TrainArgs>),
+    Predict(Box<predict::PredictArgs>),
+    Eval(Box<predict::EvalArgs>),
+    #[command(subcommand)]
+    Models(models::ModelsCommand),
+    #[command(subcommand)]
+    LabelType(label_types::LabelTypeCommand),
+    #[command(subcommand)]
+    Preannotate(label_types::PreannotateCommand),
     #[command(subcommand)]
     Jobs(jobs::JobsCommand),
     Show(show::ShowArgs),
@@ -55,11 +67,18 @@ impl Cli {
     /// Runs the command that was given.
     pub async fn run(self, console: &mut Console) -> Result<Exit, Error> {
         match self.command {
+            Command::Demo(args) => demo::run(&args, console).await,
             Command::Up(args) => up::run(args, console).await,
             Command::Import(args) => import::run(&args, console).await,
             Command::Images(args) => images::list(&args, console).await,
             Command::Image(args) => images::one(&args, console).await,
             Command::Dataset(command) => dataset::run(command, console).await,
+            Command::Train(args) => train::run(&args, console).await,
+            Command::Predict(args) => predict::run(&args, console).await,
+            Command::Eval(args) => predict::eval(&args, console).await,
+            Command::Models(command) => models::run(command, console).await,
+            Command::LabelType(command) => label_types::run(command, console).await,
+            Command::Preannotate(command) => label_types::preannotate(command, console).await,
             Command::Jobs(command) => jobs::run(command, console).await,
             Command::Show(args) => show::run(&args, console).await,
             Command::Synth(args) => synth::run(&args, console),
@@ -105,18 +124,25 @@ mod tests {
             Usage: cellmill [OPTIONS] <COMMAND>
 
             Commands:
-              up        Run everything in this process over a folder: server, functions and workers
-              import    Send a folder of photographs and doctors' points to a server
-              images    List images
-              image     Show what is known of one image
-              dataset   Make data sets, and look at them
-              jobs      Look at jobs, cancel them, raise them, repeat failed ones
-              show      Write an image with its boxes as a PNG
-              synth     Make synthetic smear photographs with known truth, ready to import
-              janitor   Do one round of housekeeping over a root folder, or say what it would do
-              verify    Check that every document of a root folder parses and that everything it names exists
-              settings  List the environment variables that `up` reads
-              help      Print this message or the help of the given subcommand(s)
+              demo         Show everything at once: pictures in, cells, a trained classifier, its predictions
+              up           Run everything in this process over a folder: server, functions and workers
+              import       Send a folder of photographs and doctors' points, or of class folders, to a server
+              images       List images
+              image        Show what is known of one image
+              dataset      Make data sets, and look at them
+              train        Train a classifier on the cells of a data set, and say how good it is
+              predict      Let a model say what the cells of a data set, or of new images, are
+              eval         Measure a model on the labelled cells of a data set
+              models       Look at models, bring one from elsewhere, choose one for a label type
+              label-type   Look at label types, define them, train their models
+              preannotate  Let a model label new images first, or no model
+              jobs         Look at jobs, cancel them, raise them, repeat failed ones
+              show         Write an image with its boxes as a PNG
+              synth        Make synthetic smear photographs with known truth, ready to import
+              janitor      Do one round of housekeeping over a root folder, or say what it would do
+              verify       Check that every document of a root folder parses and that everything it names exists
+              settings     List the environment variables that `up` reads
+              help         Print this message or the help of the given subcommand(s)
 
             Options:
                   --json     Answer in JSON, for programs

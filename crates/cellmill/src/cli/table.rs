@@ -17,6 +17,13 @@ impl Table {
         Self { builder }
     }
 
+    /// A table whose number of columns is known only when it is shown.
+    pub(crate) fn with_head(head: impl IntoIterator<Item = String>) -> Self {
+        let mut table = Self::of_pairs();
+        table.row_of(head);
+        table
+    }
+
     /// Names and values, without a head.
     pub(crate) fn of_pairs() -> Self {
         Self {
@@ -25,8 +32,13 @@ impl Table {
     }
 
     pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
+        self.row_of(cells);
+    }
+
+    pub(crate) fn row_of(&mut self, cells: impl IntoIterator<Item = String>) {
         // A control character of a foreign name must not move the cursor of a terminal.
-        self.builder.push_record(cells.map(|it| printable(&it)));
+        let cells = cells.into_iter().map(|it| printable(&it));
+        self.builder.push_record(cells);
     }
 
     pub(crate) fn render(self) -> String {

@@ -3,11 +3,13 @@
 use std::fmt;
 
 use cellmill_api::views::{
-    ClassTableView, DatasetView, FileView, GrantUploads, Health, ImageView, JobView, KeyStatus,
-    LabelView, NewDataset, Page, PointsView, StatusRequest, UploadAnswer, UploadAnswers,
-    UploadFile,
+    ClassTableView, DatasetView, EditLabel, FileView, GrantUploads, Health, ImageView, JobView,
+    KeyStatus, LabelTypeBody, LabelTypeView, LabelView, ModelView, NewDataset, NewModel,
+    NewProject, OperationBody, Page, PointsView, ProjectView, Promote, Promoted, StatusRequest,
+    UploadAnswer, UploadAnswers, UploadFile,
 };
 use cellmill_core::classes::ClassTable;
+use cellmill_core::ids::TableName;
 use cellmill_core::keys::JobKind;
 use reqwest::{Body, Method, header};
 use serde::de::DeserializeOwned;
@@ -110,6 +112,17 @@ impl Client {
             .await
     }
 
+    /// A person's operations on the label of an image: all are taken or none.
+    pub async fn edit_label(
+        &self,
+        key: &str,
+        operations: Vec<OperationBody>,
+    ) -> Result<LabelView, Error> {
+        let url = self.v1(&["image", "label"], &[("key", key)]);
+        self.send_json(Method::POST, url, &EditLabel { operations })
+            .await
+    }
+
     pub async fn points(&self, filters: &[Filter<'_>]) -> Result<Vec<PointsView>, Error> {
         self.all(&["points"], filters).await
     }
@@ -147,6 +160,89 @@ impl Client {
         let mut parts = vec!["datasets", dir, "files"];
         parts.extend(name.split('/'));
         self.get_bytes(self.v1(&parts, &[])).await
+    }
+
+    /// All label types of the server.
+    pub async fn label_types(&self) -> Result<Vec<LabelTypeView>, Error> {
+        self.all(&["label-types"], &[]).await
+    }
+
+    pub async fn label_type(&self, name: &str) -> Result<LabelTypeView, Error> {
+        self.get(self.v1(&["label-types", name], &[])).await
+    }
+
+    /// Defines a label type, or changes it.
+    pub async fn put_label_type(
+        &self,
+        name: &str,
+        settings: &LabelTypeBody,
+    ) -> Result<LabelTypeView, Error> {
+        let url = self.v1(&["label-types", name], &[]);
+        self.send_json(Method::PUT, url, settings).await
+    }
+
+    /// Wants a training of a label type at the next sweep.
+    pub async fn train_label_type(&self, name: &str) -> Result<LabelTypeView, Error> {
+        let url = self.v1(&["label-types", name, "train"], &[]);
+        self.send_json(Method::POST, url, &json!({})).await
+    }
+
+    /// Asks for a training or a prediction.
+    pub async fn create_project(&self, wish: &NewProject) -> Result<ProjectView, Error> {
+        self.send_json(Method::POST, self.v1(&["projects"], &[]), wish)
+            .await
+    }
+
+    pub async fn projects(&self) -> Result<Vec<ProjectView>, Error> {
+        self.all(&["projects"], &[]).await
+    }
+
+    pub async fn project(&self, dir: &str) -> Result<ProjectView, Error> {
+        self.get(self.v1(&["projects", dir], &[])).await
+    }
+
+    /// The files of a project that are there, pictures of cells among them.
+    pub async fn project_files(&self, dir: &str) -> Result<Vec<FileView>, Error> {
+        self.all(&["projects", dir, "files"], &[]).await
+    }
+
+    pub async fn project_file(&self, dir: &str, name: &str) -> Result<Vec<u8>, Error> {
+        let mut parts = vec!["projects", dir, "files"];
+        parts.extend(name.split('/'));
+        self.get_bytes(self.v1(&parts, &[])).await
+    }
+
+    pub async fn models(&self) -> Result<Vec<ModelView>, Error> {
+        self.all(&["models"], &[]).await
+    }
+
+    pub async fn model(&self, mid: u64) -> Result<ModelView, Error> {
+        self.get(self.v1(&["models", &mid.to_string()], &[])).await
+    }
+
+    pub async fn model_file(&self, mid: u64) -> Result<Vec<u8>, Error> {
+        self.get_bytes(self.v1(&["models", &mid.to_string(), "file"], &[]))
+            .await
+    }
+
+    /// Announces a model, whose file is sent by [`put_model_file`](Self::put_model_file).
+    pub async fn create_model(&self, model: &NewModel) -> Result<ModelView, Error> {
+        self.send_json(Method::POST, self.v1(&["models"], &[]), model)
+            .await
+    }
+
+    pub async fn put_model_file(&self, mid: u64, bytes: Vec<u8>) -> Result<ModelView, Error> {
+        let url = self.v1(&["models", &mid.to_string(), "file"], &[]);
+        self.send_bytes(Method::PUT, url, bytes).await
+    }
+
+    /// Lets a label type use a model.
+    pub async fn promote_model(&self, mid: u64, label_type: &TableName) -> Result<Promoted, Error> {
+        let url = self.v1(&["models", &mid.to_string(), "promote"], &[]);
+        let body = Promote {
+            label_type: label_type.clone(),
+        };
+        self.send_json(Method::POST, url, &body).await
     }
 
     pub async fn jobs(&self, filters: &[Filter<'_>]) -> Result<Vec<JobView>, Error> {

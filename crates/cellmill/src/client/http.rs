@@ -79,6 +79,20 @@ impl Client {
         self.json(request, &url).await
     }
 
+    pub(super) async fn send_bytes<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        url: Url,
+        body: Vec<u8>,
+    ) -> Result<T, Error> {
+        let request = self
+            .http
+            .request(method, url.clone())
+            .header(header::CONTENT_TYPE, "application/octet-stream")
+            .body(body);
+        self.json(request, &url).await
+    }
+
     /// A request to an address that the server gave, absolute or relative to its own.
     pub(super) fn request(&self, method: Method, url: &str) -> Result<RequestBuilder, Error> {
         let refuse = |_| Error::Url {

@@ -1,7 +1,7 @@
 //! `dataset`: make data sets, and look at them.
 
 use cellmill_api::views::{DatasetView, NewDataset};
-use cellmill_core::ids::{BatchId, CaseId, Dir};
+use cellmill_core::ids::{BatchId, CaseId, Dir, TableName};
 use cellmill_core::keys::JobKind;
 
 use crate::cli::table::Table;
@@ -23,13 +23,17 @@ pub enum DatasetCommand {
 pub struct CreateArgs {
     #[command(flatten)]
     server: ServerArgs,
-    /// A batch (may be repeated)
-    #[arg(long, value_name = "BATCH", required = true)]
+    /// A batch (may be repeated) [default with --label-type: all batches]
+    #[arg(long, value_name = "BATCH", required_unless_present = "label_type")]
     batch: Vec<BatchId>,
     /// Only this case (may be repeated) [default: all cases of the batches]
     #[arg(long, value_name = "CASE")]
     case: Vec<CaseId>,
-    /// Where cells come from: 0 a detector, 1 the doctors' points, 2 detections that a point confirms
+    /// Only images with a label of this type
+    #[arg(long, value_name = "NAME")]
+    label_type: Option<TableName>,
+    /// Where cells come from: 0 a detector, 1 the doctors' points, 2 detections that a point confirms, 3 whole
+    /// images with the class of their label
     #[arg(long = "type", value_name = "TYPE", default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=3))]
     data_type: u8,
     /// Side of a crop in pixels
@@ -100,6 +104,7 @@ async fn create(args: &CreateArgs, console: &mut Console) -> Result<Exit, Error>
         parameter_cache: args.cache,
         match_radius: args.match_radius,
         match_iou: args.match_iou,
+        label_type: args.label_type.clone(),
     };
     let made = client.create_dataset(&wish).await?;
     if !args.wait {

@@ -240,7 +240,7 @@ pub(super) fn exit_of(job: &JobView) -> Exit {
 }
 
 /// Follows a job until it ends, with a bar on a terminal.
-pub(super) async fn wait(
+pub(crate) async fn wait(
     client: &Client,
     kind: JobKind,
     dir: &str,
@@ -258,8 +258,13 @@ pub(super) async fn wait(
     loop {
         let job = client.job(kind, dir).await?;
         let left = job.eta_s.map(|it| format!(", {} left", table::seconds(it)));
+        // What one unit does is what the job does; of many, none speaks for the others.
+        let step = match &job.running[..] {
+            [unit] if job.units.count == 1 && !unit.step.is_empty() => format!(": {}", unit.step),
+            _ => String::new(),
+        };
         bar.set_message(format!(
-            "{}{}",
+            "{}{step}{}",
             state_name(job.state),
             left.unwrap_or_default()
         ));

@@ -1,10 +1,16 @@
 //! The commands but `import`: each reads its arguments, asks, and answers in a table or in JSON.
 
+pub(crate) mod class_names;
 pub mod dataset;
+mod figures;
 pub mod images;
 pub mod janitor;
 pub mod jobs;
+pub mod label_types;
+pub mod models;
+pub mod predict;
 pub(crate) mod root;
 pub mod settings;
 pub mod synth;
+pub mod train;
 pub mod up;

@@ -8,6 +8,7 @@ use cellmill_api::views::{FileKind, KeyState};
 use cellmill_core::classes::ClassTable;
 use cellmill_core::ids::TableName;
 use cellmill_core::records::PointsState;
+use clap::Parser as _;
 use futures::{StreamExt as _, pin_mut};
 
 use crate::cli::{Console, Error, Exit, ServerArgs};
@@ -21,32 +22,65 @@ use super::report::{Outcome, Problem, Report, RowProblem, state_name};
 use super::send::{Delivered, Delivery, Sender, patiently};
 use super::wait::{Awaited, Decisions, wait_for};
 
-/// Send a folder of photographs and doctors' points to a server
+const EXAMPLES: &str = "\
+Examples:
+  cellmill import ./lab
+      img/, csv/ and classes.json of the folder
+  cellmill import ./cells --folders-as-classes
+      cells/train/LSIL/1.png is an image of class LSIL in the part train of a fixed split
+  cellmill import ./cats --folders-as-classes --classes cat=401,dog=402 --label-type pets
+      cats/cat/1.jpg is an image of class 401";
+
+/// Send a folder of photographs and doctors' points, or of class folders, to a server
 ///
 /// The folder holds img/<batch>/<case>/Images/<image>, csv/<batch>/<date>/<case>/<image without extension>.csv
-/// and, if wanted, classes.json, which is stored first as a class table. Only what the server does not have is
-/// sent, so an import that was broken off is simply repeated.
+/// and, if wanted, classes.json, which is stored first as a class table. With --folders-as-classes it holds
+/// <class>/<image> or {train,val,test}/<class>/<image>. Only what the server does not have is sent, so an import
+/// that was broken off is simply repeated.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct ImportArgs {
     /// The folder
-    dir: PathBuf,
+    pub(super) dir: PathBuf,
     #[command(flatten)]
-    server: ServerArgs,
+    pub(super) server: ServerArgs,
+    /// The folders are classes: each image is labelled as a whole with the class that its folder is named after
+    #[arg(long, conflicts_with = "no_wait")]
+    pub(super) folders_as_classes: bool,
+    /// Class ids of folders, which count before those of the class tables and of the folder's classes.json
+    #[arg(
+        long,
+        value_name = "NAME=ID",
+        value_delimiter = ',',
+        requires = "folders_as_classes"
+    )]
+    pub(super) classes: Vec<String>,
+    /// The same as a file, in the form of classes.json
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "folders_as_classes",
+        conflicts_with = "classes"
+    )]
+    pub(super) class_table: Option<PathBuf>,
+    /// The label type of the images; made if it is not there [default: the batch]
+    #[arg(long, value_name = "NAME", requires = "folders_as_classes")]
+    pub(super) label_type: Option<TableName>,
     /// Uploads at a time
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
-    parallel: u16,
+    pub(super) parallel: u16,
     /// Say what would be sent and what would be refused, and send nothing
     #[arg(long)]
-    dry_run: bool,
-    /// Only this batch (may be repeated)
+    pub(super) dry_run: bool,
+    /// Only this batch (may be repeated); of class folders: the batch that they become [default: the folder's name]
     #[arg(long, value_name = "BATCH")]
-    batch: Vec<String>,
-    /// Only this case (may be repeated)
+    pub(super) batch: Vec<String>,
+    /// Only this case (may be repeated); of class folders: the case that they become [default: the part, or `all`]
     #[arg(long, value_name = "CASE")]
-    case: Vec<String>,
-    /// Name of the class table in classes.json [default: the folder's name]
+    pub(super) case: Vec<String>,
+    /// Name of the class table that is stored [default: the folder's name]
     #[arg(long, value_name = "NAME")]
-    classes_name: Option<String>,
+    pub(super) classes_name: Option<String>,
     /// Do not wait until the server has looked at every file
     #[arg(long)]
     no_wait: bool,
@@ -57,6 +91,31 @@ pub struct ImportArgs {
 
 /// Imports a folder.
 pub async fn run(args: &ImportArgs, console: &mut Console) -> Result<Exit, Error> {
+    if args.folders_as_classes {
+        return super::folder_command::run(args, console).await;
+    }
+    let report = import(args, console).await?;
+    console.answer(&report, |console, report| report.show(console))?;
+    Ok(report.exit())
+}
+
+/// Imports a folder of the documented layout whole, for other commands.
+pub(crate) async fn folder(dir: &Path, url: &str, console: &mut Console) -> Result<Report, Error> {
+    let dir = dir.as_os_str().to_owned();
+    let words = ["import".into(), dir, "--url".into(), url.into()];
+    let args = Line::try_parse_from(words).map_err(|error| Error::usage(error.to_string()))?;
+    import(&args.import, console).await
+}
+
+/// The command line of an import alone.
+#[derive(clap::Parser)]
+struct Line {
+    #[command(flatten)]
+    import: ImportArgs,
+}
+
+/// Sends what is wanted and says what became of it.
+async fn import(args: &ImportArgs, console: &mut Console) -> Result<Report, Error> {
     let begun = Instant::now();
     let client = args.server.client()?;
     let (listing, classes) = look_at(args)?;
@@ -84,8 +143,7 @@ pub async fn run(args: &ImportArgs, console: &mut Console) -> Result<Exit, Error
     report
         .problems
         .sort_by(|a, b| (a.outcome, &a.file).cmp(&(b.outcome, &b.file)));
-    console.answer(&report, |console, report| report.show(console))?;
-    Ok(report.exit())
+    Ok(report)
 }
 
 fn look_at(args: &ImportArgs) -> Result<(super::Listing, Option<ClassTable>), Error> {
@@ -123,7 +181,7 @@ fn class_table(path: &Path, folder: &Path, wished: Option<&str>) -> Result<Class
     Ok(table)
 }
 
-fn report_of(plan: &Plan, url: &str) -> Report {
+pub(super) fn report_of(plan: &Plan, url: &str) -> Report {
     let count = |kind| plan.files.iter().filter(|it| it.kind == kind).count() as u64;
     Report {
         url: url.to_owned(),
@@ -136,7 +194,7 @@ fn report_of(plan: &Plan, url: &str) -> Report {
 }
 
 /// Compares with what the server knows, where one answers; without one, everything would be sent.
-async fn dry_run(
+pub(super) async fn dry_run(
     client: &Client,
     plan: &Plan,
     report: &mut Report,
@@ -168,10 +226,13 @@ async fn dry_run(
                     "conflict",
                     "other bytes lie under this key, and images never change".to_owned(),
                 )),
-                _ => {
+                other => {
                     report.n_sent += 1;
                     report.bytes_sent += found.bytes;
                     report.would_send.push(file.key.clone());
+                    if other.is_some() {
+                        report.replaced.push(file.key.clone());
+                    }
                 }
             },
         }
@@ -194,7 +255,7 @@ async fn known_bytes(client: &Client, plan: &Plan) -> Result<HashMap<String, Str
 }
 
 /// Sends what the server wants; gives back the files that lie there now.
-async fn send(
+pub(super) async fn send(
     args: &ImportArgs,
     client: &Client,
     plan: &Plan,
@@ -224,9 +285,12 @@ fn count(delivered: Delivered, report: &mut Report) -> Option<Awaited> {
         delivery,
     } = delivered;
     match delivery {
-        Delivery::Sent => {
+        Delivery::Sent { replaces } => {
             report.n_sent += 1;
             report.bytes_sent += bytes;
+            if replaces && file.kind == FileKind::Points {
+                report.replaced.push(file.key.clone());
+            }
         }
         Delivery::StoredBefore => {
             report.n_stored_before += 1;
@@ -251,7 +315,7 @@ fn count(delivered: Delivered, report: &mut Report) -> Option<Awaited> {
     })
 }
 
-fn problem(file: &PlannedFile, outcome: Outcome, code: &str, reason: String) -> Problem {
+pub(super) fn problem(file: &PlannedFile, outcome: Outcome, code: &str, reason: String) -> Problem {
     Problem {
         file: file.path.display().to_string(),
         key: Some(file.key.clone()),
@@ -261,7 +325,7 @@ fn problem(file: &PlannedFile, outcome: Outcome, code: &str, reason: String) -> 
     }
 }
 
-async fn wait(
+pub(super) async fn wait(
     args: &ImportArgs,
     client: &Client,
     awaited: Vec<Awaited>,

@@ -92,7 +92,7 @@ pub fn list(folder: &Path) -> Result<Listing, LayoutError> {
 }
 
 impl Listing {
-    fn enter(&mut self, folder: &Path, parts: &[String]) {
+    pub(super) fn enter(&mut self, folder: &Path, parts: &[String]) {
         let entries = match fs::symlink_metadata(folder) {
             Ok(about) if about.is_symlink() => {
                 return self.skip(folder, "symbolic_link", "symbolic links are not followed");

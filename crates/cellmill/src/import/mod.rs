@@ -1,6 +1,12 @@
-//! `cellmill import`: a folder in the documented layout goes to a server; what lies there already is not sent again.
+//! `cellmill import`: a folder in the documented layout, or of class folders, goes to a server; what lies there
+//! already is not sent again.
 
+mod class_folders;
+mod class_ids;
+mod class_labels;
 mod command;
+mod folder_command;
+mod folder_report;
 mod hash;
 mod listing;
 mod plan;
@@ -9,6 +15,7 @@ mod report;
 mod send;
 mod wait;
 
+pub(crate) use command::folder;
 pub use command::{ImportArgs, run};
 pub use listing::{Found, LayoutError, Listing, Skipped, list};
 pub use plan::{Filters, Plan, PlannedFile, plan};

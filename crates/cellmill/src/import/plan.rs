@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use cellmill_api::views::FileKind;
+use cellmill_api::views::{FileKind, FilePart};
 use cellmill_core::ids::{BatchId, CaseId, IdError, ImageName, PointsDate, Stem};
 use cellmill_core::keys::{CsvKey, ImageKey, ImageRoot};
 
@@ -44,6 +44,10 @@ pub struct PlannedFile {
     pub key: String,
     /// What an image and its points have in common: `<batch>/<case>/<stem>`.
     pub subject: String,
+    /// Of images: how they are labelled, by name.
+    pub label_type: Option<String>,
+    /// Of images: the part of a fixed split.
+    pub part: Option<FilePart>,
 }
 
 /// What a path in the folder means.
@@ -135,7 +139,12 @@ fn misplaced(form: &str) -> Meaning {
     }
 }
 
-fn image(found: &Found, batch: &str, case: &str, name: &str) -> Result<PlannedFile, IdError> {
+pub(super) fn image(
+    found: &Found,
+    batch: &str,
+    case: &str,
+    name: &str,
+) -> Result<PlannedFile, IdError> {
     let key = ImageKey {
         batch: BatchId::parse(batch)?,
         case: CaseId::parse(case)?,
@@ -152,6 +161,8 @@ fn image(found: &Found, batch: &str, case: &str, name: &str) -> Result<PlannedFi
         bytes: found.bytes,
         subject: format!("{batch}/{case}/{}", key.name.stem()),
         key: key.to_path(),
+        label_type: None,
+        part: None,
     })
 }
 
@@ -178,6 +189,8 @@ fn points(
         bytes: found.bytes,
         subject: format!("{batch}/{case}/{}", key.stem),
         key: key.to_path(),
+        label_type: None,
+        part: None,
     })
 }
 
@@ -186,7 +199,7 @@ fn is_csv(name: &str) -> bool {
 }
 
 /// Files that desktops leave in every folder.
-fn is_litter(name: &str) -> bool {
+pub(super) fn is_litter(name: &str) -> bool {
     matches!(name, ".DS_Store" | "Thumbs.db" | "desktop.ini") || name.starts_with("._")
 }
 

@@ -29,6 +29,13 @@ impl Progress {
         Self { bar }
     }
 
+    /// Images that are labelled.
+    pub(super) fn of_labels(total: u64, visible: bool) -> Self {
+        let progress = Self::of_files(total, visible);
+        progress.bar.set_message("labels");
+        progress
+    }
+
     fn bar(total: u64, visible: bool) -> ProgressBar {
         let target = if visible {
             ProgressDrawTarget::stderr()

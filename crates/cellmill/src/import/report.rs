@@ -63,6 +63,9 @@ pub struct Report {
     pub n_stored_before: u64,
     pub bytes_sent: u64,
     pub bytes_stored_before: u64,
+    /// Keys of CSVs that took the place of an older one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub replaced: Vec<String>,
     /// Final states of the images, by name of the state; empty without waiting.
     pub images: BTreeMap<&'static str, u64>,
     /// Final states of the CSVs.
@@ -129,7 +132,7 @@ impl Report {
         self.show_rows(console)
     }
 
-    fn summary(&self, console: &Console) -> String {
+    pub(super) fn summary(&self, console: &Console) -> String {
         let mut table = Table::new(["", "files", ""]);
         let (sent, before) = if self.dry_run {
             ("would be sent", "are stored already")
@@ -145,6 +148,19 @@ impl Report {
             self.n_stored_before,
             table::bytes(self.bytes_stored_before),
         );
+        if !self.replaced.is_empty() {
+            let what = if self.dry_run {
+                "would replace an older CSV"
+            } else {
+                "replaced an older CSV"
+            };
+            let first = self.replaced.first().cloned().unwrap_or_default();
+            let more = match self.replaced.len() {
+                1 => first,
+                _ => format!("{first}, ..."),
+            };
+            row(what, self.replaced.len() as u64, more);
+        }
         for (what, states) in [("images", &self.images), ("points", &self.points)] {
             for (state, n) in states {
                 let tone = match *state {
@@ -190,7 +206,7 @@ impl Report {
         counts
     }
 
-    fn show_problems(&self, console: &mut Console) -> Result<(), Error> {
+    pub(super) fn show_problems(&self, console: &mut Console) -> Result<(), Error> {
         if self.problems.is_empty() {
             return Ok(());
         }

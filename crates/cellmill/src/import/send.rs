@@ -44,7 +44,10 @@ pub(super) struct Delivered {
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Delivery {
-    Sent,
+    Sent {
+        /// Other bytes lay under its key.
+        replaces: bool,
+    },
     StoredBefore,
     NotTaken {
         outcome: Outcome,
@@ -142,7 +145,7 @@ impl Sender {
         let mut backoff = Backoff::default();
         loop {
             let error = match self.put_once(asked, &grant).await {
-                Ok(None) => return Ok(Delivery::Sent),
+                Ok(None) => return Ok(sent(asked)),
                 Ok(Some(trouble)) => return Ok(trouble),
                 Err(error) => error,
             };
@@ -154,7 +157,7 @@ impl Sender {
                     Some(fresh) if fresh.status == UploadStatus::Send => grant = fresh,
                     // An earlier try went through although its answer was lost.
                     Some(fresh) if fresh.status == UploadStatus::Stored => {
-                        return Ok(Delivery::Sent);
+                        return Ok(sent(asked));
                     }
                     Some(fresh) => return Ok(not_to_send(fresh.status, &fresh)),
                     None => return Ok(refusal(&error)),
@@ -215,6 +218,12 @@ impl Delivered {
     }
 }
 
+fn sent(asked: &Asked) -> Delivery {
+    Delivery::Sent {
+        replaces: asked.grant.replaces,
+    }
+}
+
 fn upload_of(file: &PlannedFile, found: &Fingerprint) -> UploadFile {
     UploadFile {
         root: FileTree::Hospital,
@@ -226,7 +235,8 @@ fn upload_of(file: &PlannedFile, found: &Fingerprint) -> UploadFile {
         bytes: found.bytes,
         sha256: found.sha256.clone(),
         content_type: None,
-        label_type: None,
+        label_type: file.label_type.clone(),
+        part: file.part,
     }
 }
 

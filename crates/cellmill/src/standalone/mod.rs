@@ -10,4 +10,4 @@ mod janitor;
 mod up;
 
 pub use janitor::janitor;
-pub use up::{UpError, UpOptions, up};
+pub use up::{Running, UpError, UpOptions, start, up};

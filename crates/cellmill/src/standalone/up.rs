@@ -7,19 +7,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cellmill_api::{ApiParts, LocalUser, QueueNotify, router, serve};
-use cellmill_nets::DeviceError;
-use cellmill_queue::Queue;
+use cellmill_core::messages::PREANNOTATE;
+use cellmill_nets::{Device, DeviceError};
+use cellmill_queue::{Queue, QueueName};
 use cellmill_service::settings::SettingsError;
 use cellmill_service::{Settings, Shutdown};
 use cellmill_store::Store;
 use cellmill_store::uploads::{ApiUploads, Signer};
 use cellmill_vision::DecodeBudget;
-use cellmill_worker::{Algorithm, Parts, WorkerLoop, fresh_id};
-use cellmill_worker_gpu::algorithms::data::DataAlgorithm;
+use cellmill_worker::{Parts, WorkerLoop, fresh_id};
+use cellmill_worker_gpu::Bench;
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 
 use super::functions::{Functions, image_limits};
-use super::{found, janitor};
+use super::{consume, found, janitor};
 
 /// What the command line chooses; the rest are settings.
 #[derive(Clone, Debug)]
@@ -57,6 +59,8 @@ pub enum UpError {
     #[error("device can't be used")]
     Device(#[source] DeviceError),
     #[error("worker can't start")]
+    Bench(#[source] cellmill_worker_gpu::Error),
+    #[error("worker can't start")]
     Worker(#[source] cellmill_worker::Error),
     #[error("server ended")]
     Serve(#[source] std::io::Error),
@@ -65,10 +69,28 @@ pub enum UpError {
 /// What open work gets to end after a signal.
 const GRACE: Duration = Duration::from_secs(30);
 
+/// Everything of one process, at work.
+#[derive(Debug)]
+pub struct Running {
+    /// Where the api answers.
+    pub address: SocketAddr,
+    /// The folder of everything.
+    pub root: PathBuf,
+    shutdown: Shutdown,
+    server: JoinHandle<std::io::Result<()>>,
+}
+
 /// Runs everything until a signal ends it.
 pub async fn up(options: UpOptions) -> Result<(), UpError> {
-    let settings = Settings::from_env().map_err(UpError::Settings)?;
     let shutdown = Shutdown::on_signals().map_err(UpError::Signals)?;
+    let running = start(options, shutdown).await?;
+    announce(running.address, &running.root);
+    running.ended().await
+}
+
+/// Starts everything. It stops when `shutdown` is tripped.
+pub async fn start(options: UpOptions, shutdown: Shutdown) -> Result<Running, UpError> {
+    let settings = Settings::from_env().map_err(UpError::Settings)?;
     std::fs::create_dir_all(&options.root)
         .map_err(|it| UpError::Store(unmade(&options.root, it)))?;
     let store = Store::open_folder(&options.root)
@@ -98,17 +120,41 @@ pub async fn up(options: UpOptions) -> Result<(), UpError> {
     )?;
 
     let api = api_parts(&store, &queue, &settings).await?;
-    announce(address, store.root().unwrap_or(&options.root));
-    serve(listener, router(api), async { shutdown.tripped().await })
-        .await
-        .map_err(UpError::Serve)?;
-    if let Err(error) = shutdown.drained(GRACE).await {
-        tracing::warn!(
-            error = cellmill_service::report(&error),
-            "ended with work open; it goes on at the next start"
-        );
+    let root = store.root().unwrap_or(&options.root).to_owned();
+    let until = shutdown.clone();
+    let server = tokio::spawn(async move {
+        let tripped = async move { until.tripped().await };
+        serve(listener, router(api), tripped).await
+    });
+    Ok(Running {
+        address,
+        root,
+        shutdown,
+        server,
+    })
+}
+
+impl Running {
+    /// Tells everything to stop and waits for the end.
+    pub async fn stop(self) -> Result<(), UpError> {
+        self.shutdown.trip();
+        self.ended().await
     }
-    Ok(())
+
+    /// Waits until a signal, or whoever holds the shutdown, ends everything.
+    pub async fn ended(self) -> Result<(), UpError> {
+        let served = self.server.await;
+        served
+            .unwrap_or_else(|error| Err(std::io::Error::other(error)))
+            .map_err(UpError::Serve)?;
+        if let Err(error) = self.shutdown.drained(GRACE).await {
+            tracing::warn!(
+                error = cellmill_service::report(&error),
+                "ended with work open; it goes on at the next start"
+            );
+        }
+        Ok(())
+    }
 }
 
 fn unmade(root: &Path, source: std::io::Error) -> cellmill_store::Error {
@@ -139,8 +185,14 @@ fn work(
     if workers == 0 {
         return Ok(());
     }
-    let data: Arc<dyn Algorithm> =
-        Arc::new(DataAlgorithm::new(image_limits(settings), budget.clone()));
+    let device = Device::Cpu.open().map_err(UpError::Device)?;
+    let bench = Bench::new(
+        image_limits(settings),
+        budget.clone(),
+        device,
+        settings.threads,
+    )
+    .map_err(UpError::Bench)?;
     let options = cellmill_worker::Options {
         timing: settings.timing,
         window: settings.window,
@@ -152,13 +204,23 @@ fn work(
         store: store.clone(),
         queue: Arc::clone(queue),
     };
-    let worker = WorkerLoop::new(parts, vec![data], options).map_err(UpError::Worker)?;
+    let worker = WorkerLoop::new(parts, bench.algorithms(), options).map_err(UpError::Worker)?;
     let token = shutdown.token();
     shutdown.spawn(async move {
         if let Err(error) = worker.run(token).await {
             tracing::error!(error = cellmill_service::report(&error), "worker ended");
         }
     });
+    let preannotator = Arc::new(bench.preannotator(store));
+    shutdown.spawn(consume::batches(
+        Arc::clone(queue),
+        QueueName::from_static(PREANNOTATE),
+        shutdown.token(),
+        move |bodies: Vec<String>| {
+            let preannotator = Arc::clone(&preannotator);
+            async move { preannotator.handle(&bodies).await }
+        },
+    ));
     Ok(())
 }
 

@@ -2,18 +2,19 @@
 
 use cellmill_core::ids::Dir;
 use cellmill_core::job::{JobRecord, JobState};
-use cellmill_core::keys::{DatasetFile, JobKind, NumberKind, ObjectKey, UnitKey};
+use cellmill_core::keys::{JobKind, NumberKind, ObjectKey, UnitKey};
 use cellmill_core::records::{ActiveMark, NumberRecord};
 use cellmill_core::unit::{UnitRecord, UnitState};
+use cellmill_store::accept::number_kind;
 
-use super::dataset;
 use super::finding::Findings;
+use super::{dataset, project};
 
-pub(super) async fn data_job(it: &mut Findings<'_>, dir: &Dir) {
+pub(super) async fn job(it: &mut Findings<'_>, kind: JobKind, dir: &Dir) {
     let Some(job) = it.document::<JobRecord>(it.key).await else {
         return;
     };
-    if job.dir != *dir || job.kind != JobKind::Data {
+    if job.dir != *dir || job.kind != kind {
         it.problem(
             "record speaks of its key",
             format!("it speaks of `{}`", job.dir),
@@ -21,11 +22,14 @@ pub(super) async fn data_job(it: &mut Findings<'_>, dir: &Dir) {
     }
     it.needs(
         "job has its number",
-        &ObjectKey::Number(NumberKind::Datasets, job.number),
+        &ObjectKey::Number(number_kind(kind), job.number),
     )
     .await;
     if job.state == JobState::Done {
-        dataset::results(it, dir, &job).await;
+        match kind {
+            JobKind::Data => dataset::results(it, dir, &job).await,
+            _ => project::results(it, dir, &job).await,
+        }
     } else if !job.state.is_ended() {
         let mark = ObjectKey::Active {
             kind: job.kind,
@@ -38,10 +42,10 @@ pub(super) async fn data_job(it: &mut Findings<'_>, dir: &Dir) {
 }
 
 pub(super) async fn active(it: &mut Findings<'_>, kind: JobKind, dir: &Dir, round: u32) {
-    if it.document::<ActiveMark>(it.key).await.is_none() || kind != JobKind::Data {
+    if it.document::<ActiveMark>(it.key).await.is_none() {
         return;
     }
-    let job = ObjectKey::Dataset(dir.clone(), DatasetFile::Job);
+    let job = ObjectKey::job(kind, dir);
     match it.document::<JobRecord>(&job).await {
         None => it.note("mark has its job", format!("`{job}` is not there")),
         Some(job) if job.state.is_ended() || job.round > round => {
@@ -92,19 +96,24 @@ pub(super) async fn number(it: &mut Findings<'_>, kind: NumberKind, number: u64)
             format!("it speaks of {}", record.number),
         );
     }
-    if kind != NumberKind::Datasets {
-        return;
-    }
-    match Dir::parse(&record.dir) {
-        Err(error) => it.problem("number names a directory", error.to_string()),
-        Ok(dir) => {
-            let job = ObjectKey::Dataset(dir, DatasetFile::Job);
-            if it.length(&job).await.is_none() {
-                it.note(
-                    "number has its thing",
-                    format!("`{job}` never came; lists skip the gap"),
-                );
-            }
+    let dir = match (kind, Dir::parse(&record.dir)) {
+        (NumberKind::Datasets | NumberKind::Projects, Ok(dir)) => dir,
+        (NumberKind::Datasets | NumberKind::Projects, Err(error)) => {
+            return it.problem("number names a directory", error.to_string());
+        }
+        (NumberKind::Models | NumberKind::Requests | NumberKind::Users, _) => return,
+    };
+    let kinds = JobKind::ALL
+        .into_iter()
+        .filter(|it| number_kind(*it) == kind);
+    let jobs: Vec<ObjectKey> = kinds.map(|it| ObjectKey::job(it, &dir)).collect();
+    for job in &jobs {
+        if it.length(job).await.is_some() {
+            return;
         }
     }
+    it.note(
+        "number has its thing",
+        format!("a job in `{dir}` never came; lists skip the gap"),
+    );
 }

@@ -8,6 +8,7 @@ mod dataset;
 mod finding;
 mod images;
 mod jobs;
+mod project;
 mod walk;
 
 pub use command::{VerifyArgs, run};

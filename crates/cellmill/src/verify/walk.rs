@@ -1,7 +1,6 @@
 //! Every object of the root, one after the other.
 
-use cellmill_core::keys::{DatasetFile, ObjectKey};
-use cellmill_core::model::ModelCard;
+use cellmill_core::keys::{DatasetFile, JobKind, ObjectKey, ProjectFile};
 use cellmill_core::records::{AuditEntry, LabelTypeSettings, Named, WorkerRecord};
 use cellmill_store::{Error, Store};
 use futures::TryStreamExt as _;
@@ -9,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::finding::{Finding, Findings, Weight};
-use super::{dataset, images, jobs};
+use super::{dataset, images, jobs, project};
 
 /// What a root holds and what is wrong with it.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -73,14 +72,15 @@ async fn check(store: &Store, path: &str) -> Option<Vec<Finding>> {
         ObjectKey::Label(key) => images::label(&mut it, key).await,
         ObjectKey::ClassTable(_) => images::class_table(&mut it).await,
         ObjectKey::LabelType(_) => parses_as_document::<Named<LabelTypeSettings>>(&mut it).await,
-        ObjectKey::Dataset(dir, DatasetFile::Job) => jobs::data_job(&mut it, dir).await,
+        ObjectKey::Dataset(dir, DatasetFile::Job) => jobs::job(&mut it, JobKind::Data, dir).await,
+        ObjectKey::Project(dir, ProjectFile::Job(kind)) => jobs::job(&mut it, *kind, dir).await,
         ObjectKey::Dataset(_, file) => dataset::file(&mut it, file).await,
         ObjectKey::Unit(key) => jobs::unit(&mut it, key).await,
         ObjectKey::Active { kind, dir, round } => {
             jobs::active(&mut it, *kind, dir, *round).await;
         }
         ObjectKey::Number(kind, number) => jobs::number(&mut it, *kind, *number).await,
-        ObjectKey::ModelCard(_) => parses_as_document::<ModelCard>(&mut it).await,
+        ObjectKey::ModelCard(key) => project::model(&mut it, key).await,
         ObjectKey::Worker(_) => parses_as_document::<WorkerRecord>(&mut it).await,
         ObjectKey::Audit { .. } => parses_as_document::<AuditEntry>(&mut it).await,
         ObjectKey::Index(_) | ObjectKey::Upload(_) => {

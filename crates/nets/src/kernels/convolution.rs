@@ -1,7 +1,7 @@
 //! Convolution as a matrix product over gathered patches (im2col), channels last. With a 1x1 kernel the
 //! patches are the input itself and nothing is gathered.
 
-use super::{Matrix, add_parts, cut, multiply, vectorised};
+use super::{Matrix, add_parts, cut, kernel, multiply};
 use rayon::prelude::*;
 use std::cell::RefCell;
 
@@ -128,8 +128,8 @@ fn line_of(it: &Convolution, row: usize, ky: usize) -> Option<Line> {
 }
 
 /// Reorders weights from (out, in, y, x), as files hold them, to (out, y, x, in), as patches lie.
-pub(crate) fn pack(it: &Convolution, weights: &[f32]) -> Vec<f32> {
-    reorder(weights, it.o, it.c, it.kernel * it.kernel)
+pub(crate) fn pack(weights: &[f32], o: usize, c: usize, kernel: usize) -> Vec<f32> {
+    reorder(weights, o, c, kernel * kernel)
 }
 
 /// The way back from [`pack`].
@@ -143,6 +143,10 @@ fn unpack(it: &Convolution, packed: &[f32], weights: &mut [f32]) {
 
 /// Transposes the two inner sides of `outer` x `a` x `b` values.
 fn reorder(values: &[f32], outer: usize, a: usize, b: usize) -> Vec<f32> {
+    assert_eq!(values.len(), outer * a * b, "weights fill their shape");
+    if a == 1 || b == 1 {
+        return values.to_vec();
+    }
     let mut out = vec![0.0; outer * a * b];
     for (out, values) in out.chunks_exact_mut(a * b).zip(values.chunks_exact(a * b)) {
         for (at, out) in out.iter_mut().enumerate() {
@@ -165,36 +169,44 @@ pub(crate) fn forward(
     let weights = Matrix::new(packed, it.o, depth).transposed();
     if rows < FEW_ROWS {
         patches(it, x, 0, rows, |patches| {
-            multiply(y, Matrix::new(patches, rows, depth), weights, false, FEW_ROWS_PARTS);
+            multiply(
+                y,
+                Matrix::new(patches, rows, depth),
+                weights,
+                false,
+                FEW_ROWS_PARTS,
+            );
         });
         finish(y, bias, relu);
         return;
     }
     let tile = it.tile();
-    y.par_chunks_mut(tile * it.o).enumerate().for_each(|(at, y)| {
-        let len = y.len() / it.o;
-        patches(it, x, at * tile, len, |patches| {
-            multiply(y, Matrix::new(patches, len, depth), weights, false, 1);
+    y.par_chunks_mut(tile * it.o)
+        .enumerate()
+        .for_each(|(at, y)| {
+            let len = y.len() / it.o;
+            patches(it, x, at * tile, len, |patches| {
+                multiply(y, Matrix::new(patches, len, depth), weights, false, 1);
+            });
+            finish(y, bias, relu);
         });
-        finish(y, bias, relu);
-    });
 }
 
 fn finish(y: &mut [f32], bias: Option<&[f32]>, relu: bool) {
     let Some(bias) = bias else { return };
-    vectorised(|| {
-        for pixel in y.chunks_exact_mut(bias.len()) {
-            add_bias(pixel, bias, relu);
-        }
-    });
+    let low = if relu { 0.0 } else { f32::NEG_INFINITY };
+    add_bias(y, bias, low);
 }
 
-#[inline(always)]
-fn add_bias(pixel: &mut [f32], bias: &[f32], relu: bool) {
-    for (y, bias) in pixel.iter_mut().zip(bias) {
-        let sum = *y + bias;
-        *y = if relu { sum.max(0.0) } else { sum };
-    }
+kernel! {
+    fn add_bias<'a>(y: &'a mut [f32], bias: &'a [f32], low: f32) {
+        for pixel in y.chunks_exact_mut(bias.len()) {
+            for (y, bias) in pixel.iter_mut().zip(bias) {
+                let sum = *y + bias;
+                *y = if sum > low { sum } else { low };
+            }
+        }
+}
 }
 
 /// The gradient in the input.
@@ -206,7 +218,13 @@ pub(crate) fn backward_input(it: &Convolution, packed: &[f32], dy: &[f32], dx: &
         return;
     }
     if rows < FEW_ROWS {
-        multiply(dx, Matrix::new(dy, rows, it.o), weights, false, FEW_ROWS_PARTS);
+        multiply(
+            dx,
+            Matrix::new(dy, rows, it.o),
+            weights,
+            false,
+            FEW_ROWS_PARTS,
+        );
         return;
     }
     let tile = it.tile();

@@ -3,7 +3,12 @@
 //! A task is an image. It walks over blocks of channels, copies each block into a small canvas with a border
 //! of zeros, and slides over that: the inner loops know no edges, and what they touch fits the first caches.
 
-use super::{add_parts, cut, vectorised};
+#![expect(
+    clippy::inline_always,
+    reason = "what a kernel calls has to be compiled with the kernel's vectors"
+)]
+
+use super::{add_parts, cut, kernel};
 use rayon::prelude::*;
 use std::cell::RefCell;
 
@@ -68,51 +73,36 @@ pub(crate) fn forward(
     relu: bool,
     y: &mut [f32],
 ) {
-    let zeros;
-    let bias = match bias {
-        Some(bias) => bias,
-        None => {
-            zeros = vec![0.0; it.c];
-            &zeros
-        }
-    };
+    let zeros = vec![0.0; it.c];
+    let bias = bias.unwrap_or(&zeros);
     y.par_chunks_mut(it.out_len())
         .zip(x.par_chunks(it.in_len()))
         .for_each(|(y, x)| {
             with_canvas(it.canvas_len() * BLOCK, |canvas| {
-                vectorised(|| forward_image(it, x, weights, bias, relu, y, canvas));
+                forward_image(it, x, [weights, bias], relu, y, canvas);
             });
         });
 }
 
-#[inline(always)]
-fn forward_image(
-    it: &Depthwise,
-    x: &[f32],
-    weights: &[f32],
-    bias: &[f32],
-    relu: bool,
-    y: &mut [f32],
-    canvas: &mut [f32],
-) {
-    let mut at = 0;
-    while at + BLOCK <= it.c {
-        forward_block::<BLOCK>(it, x, weights, bias, relu, y, canvas, at);
-        at += BLOCK;
-    }
-    while at < it.c {
-        forward_block::<1>(it, x, weights, bias, relu, y, canvas, at);
-        at += 1;
-    }
+kernel! {
+    fn forward_image<'a>(it: &'a Depthwise, x: &'a [f32], learned: [&'a [f32]; 2], relu: bool, y: &'a mut [f32], canvas: &'a mut [f32]) {
+        let mut at = 0;
+        while at + BLOCK <= it.c {
+            forward_block::<BLOCK>(it, x, learned, relu, y, canvas, at);
+            at += BLOCK;
+        }
+        while at < it.c {
+            forward_block::<1>(it, x, learned, relu, y, canvas, at);
+            at += 1;
+        }
+}
 }
 
-#[expect(clippy::too_many_arguments, reason = "an inlined piece of one loop")]
 #[inline(always)]
 fn forward_block<const L: usize>(
     it: &Depthwise,
     x: &[f32],
-    weights: &[f32],
-    bias: &[f32],
+    [weights, bias]: [&[f32]; 2],
     relu: bool,
     y: &mut [f32],
     canvas: &mut [f32],
@@ -143,32 +133,28 @@ pub(crate) fn backward_input(it: &Depthwise, weights: &[f32], dy: &[f32], dx: &m
     for kernel in turned.chunks_exact_mut(TAPS) {
         kernel.reverse();
     }
+    let turned = turned.as_slice();
     dx.par_chunks_mut(it.in_len())
         .zip(dy.par_chunks(it.out_len()))
         .for_each(|(dx, dy)| {
             with_canvas(it.canvas_len() * BLOCK, |canvas| {
-                vectorised(|| backward_image(it, &turned, dy, dx, canvas));
+                backward_image(it, turned, dy, dx, canvas);
             });
         });
 }
 
-#[inline(always)]
-fn backward_image(
-    it: &Depthwise,
-    turned: &[f32],
-    dy: &[f32],
-    dx: &mut [f32],
-    canvas: &mut [f32],
-) {
-    let mut at = 0;
-    while at + BLOCK <= it.c {
-        backward_block::<BLOCK>(it, turned, dy, dx, canvas, at);
-        at += BLOCK;
-    }
-    while at < it.c {
-        backward_block::<1>(it, turned, dy, dx, canvas, at);
-        at += 1;
-    }
+kernel! {
+    fn backward_image<'a>(it: &'a Depthwise, turned: &'a [f32], dy: &'a [f32], dx: &'a mut [f32], canvas: &'a mut [f32]) {
+        let mut at = 0;
+        while at + BLOCK <= it.c {
+            backward_block::<BLOCK>(it, turned, dy, dx, canvas, at);
+            at += BLOCK;
+        }
+        while at < it.c {
+            backward_block::<1>(it, turned, dy, dx, canvas, at);
+            at += 1;
+        }
+}
 }
 
 #[inline(always)]
@@ -203,7 +189,7 @@ pub(crate) fn backward_weights(it: &Depthwise, x: &[f32], dy: &[f32], dw: &mut [
                 for image in range {
                     let x = &x[image * it.in_len()..][..it.in_len()];
                     let dy = &dy[image * it.out_len()..][..it.out_len()];
-                    vectorised(|| weights_image(it, x, dy, &mut sum, canvas));
+                    weights_image(it, x, dy, sum.as_mut_slice(), &mut *canvas);
                 }
             });
             sum
@@ -218,17 +204,18 @@ pub(crate) fn backward_weights(it: &Depthwise, x: &[f32], dy: &[f32], dw: &mut [
     }
 }
 
-#[inline(always)]
-fn weights_image(it: &Depthwise, x: &[f32], dy: &[f32], sum: &mut [f32], canvas: &mut [f32]) {
-    let mut at = 0;
-    while at + BLOCK <= it.c {
-        weights_block::<BLOCK>(it, x, dy, sum, canvas, at);
-        at += BLOCK;
-    }
-    while at < it.c {
-        weights_block::<1>(it, x, dy, sum, canvas, at);
-        at += 1;
-    }
+kernel! {
+    fn weights_image<'a>(it: &'a Depthwise, x: &'a [f32], dy: &'a [f32], sum: &'a mut [f32], canvas: &'a mut [f32]) {
+        let mut at = 0;
+        while at + BLOCK <= it.c {
+            weights_block::<BLOCK>(it, x, dy, sum, canvas, at);
+            at += BLOCK;
+        }
+        while at < it.c {
+            weights_block::<1>(it, x, dy, sum, canvas, at);
+            at += 1;
+        }
+}
 }
 
 #[inline(always)]

@@ -2,7 +2,7 @@
 
 /// The loss of a batch and its gradient in the logits.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Loss {
+pub struct Loss {
     pub value: f64,
     pub gradient: Vec<f32>,
 }
@@ -18,12 +18,7 @@ pub(crate) fn log_softmax(logits: &[f32]) -> Vec<f64> {
 /// The definition of `PyTorch`'s `CrossEntropyLoss(weight, label_smoothing)` with mean reduction: with the
 /// label y of a sample, weights w, C classes and smoothing e,
 /// `sum_i [(1 - e) w_y nll_y + e / C * sum_c w_c nll_c] / sum_i w_y`.
-pub(crate) fn cross_entropy(
-    logits: &[f32],
-    labels: &[usize],
-    weights: &[f32],
-    smoothing: f64,
-) -> Loss {
+pub fn cross_entropy(logits: &[f32], labels: &[usize], weights: &[f32], smoothing: f64) -> Loss {
     let n_classes = weights.len();
     let weights: Vec<f64> = weights.iter().map(|it| f64::from(*it)).collect();
     let total: f64 = labels.iter().map(|it| weights[*it]).sum();
@@ -32,7 +27,11 @@ pub(crate) fn cross_entropy(
     for (row, label) in logits.chunks_exact(n_classes).zip(labels) {
         let log_p = log_softmax(row);
         let share = |class: usize| {
-            let hit = if class == *label { 1.0 - smoothing } else { 0.0 };
+            let hit = if class == *label {
+                1.0 - smoothing
+            } else {
+                0.0
+            };
             weights[class] * (hit + smoothing / n_classes as f64) / total
         };
         let all: f64 = (0..n_classes).map(share).sum();

@@ -9,49 +9,9 @@ pub(crate) mod depthwise;
 pub(crate) mod loss;
 mod native;
 pub(crate) mod norm;
+mod parts;
 pub(crate) mod pool;
 
 pub use native::instruction_set;
-pub(crate) use native::{Matrix, multiply, vectorised};
-
-use std::ops::Range;
-
-/// Cuts `0..n` into at most `parts` ranges of nearly equal length, none empty.
-pub(crate) fn cut(n: usize, parts: usize) -> impl Iterator<Item = Range<usize>> + Clone {
-    let parts = parts.min(n).max(1);
-    (0..parts).map(move |it| n * it / parts..n * (it + 1) / parts)
-}
-
-/// Adds the parts to `sum`, in their order.
-pub(crate) fn add_parts(sum: &mut [f32], parts: &[Vec<f32>]) {
-    use rayon::prelude::*;
-    const CHUNK: usize = 1 << 14;
-    sum.par_chunks_mut(CHUNK)
-        .enumerate()
-        .for_each(|(chunk, sum)| {
-            for part in parts {
-                let part = &part[chunk * CHUNK..][..sum.len()];
-                vectorised(|| add(sum, part));
-            }
-        });
-}
-
-#[inline(always)]
-fn add(sum: &mut [f32], part: &[f32]) {
-    for (sum, part) in sum.iter_mut().zip(part) {
-        *sum += part;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::cut;
-
-    #[test]
-    fn a_cut_covers_everything_once() {
-        for (n, parts) in [(0, 3), (1, 3), (7, 3), (8, 2), (5, 9)] {
-            let all: Vec<usize> = cut(n, parts).flatten().collect();
-            assert_eq!(all, (0..n).collect::<Vec<_>>());
-        }
-    }
-}
+pub(crate) use native::{Kernel, Matrix, kernel, multiply, vectorised};
+pub(crate) use parts::{add, add_parts, cut};

@@ -1,5 +1,5 @@
 //! The two places where safe Rust does not reach: the matrix product of the `gemm` crate behind checked
-//! bounds, and running a closure with the vector instructions that the processor has.
+//! bounds, and running a function with the vector instructions that the processor has.
 #![expect(
     unsafe_code,
     reason = "`gemm::gemm` takes raw pointers, and a function with more target features than its caller is unsafe to call; both are checked here"
@@ -20,7 +20,11 @@ pub(crate) struct Matrix<'a> {
 impl<'a> Matrix<'a> {
     /// A matrix stored row after row. Panics when the slice holds another number of values.
     pub(crate) fn new(values: &'a [f32], rows: usize, columns: usize) -> Self {
-        assert_eq!(values.len(), rows * columns, "a matrix holds rows * columns");
+        assert_eq!(
+            values.len(),
+            rows * columns,
+            "a matrix holds rows * columns"
+        );
         Self {
             values,
             rows,
@@ -49,7 +53,11 @@ impl<'a> Matrix<'a> {
 pub(crate) fn multiply(out: &mut [f32], a: Matrix<'_>, b: Matrix<'_>, add: bool, parts: usize) {
     let (rows, columns, depth) = (a.rows, b.columns, a.columns);
     assert_eq!(depth, b.rows, "the inner sides of a product are equal");
-    assert_eq!(out.len(), rows * columns, "the product holds rows * columns");
+    assert_eq!(
+        out.len(),
+        rows * columns,
+        "the product holds rows * columns"
+    );
     if rows == 0 || columns == 0 {
         return;
     }
@@ -129,34 +137,63 @@ pub fn instruction_set() -> &'static str {
     }
 }
 
-/// Runs `body` compiled for the widest vectors that the processor has. `body` should call one
-/// `#[inline(always)]` function: what is not inlined is compiled for the baseline.
+/// A computation that [`vectorised`] compiles for several kinds of vectors; made by the macro `kernel`.
+///
+/// `run` is marked `#[inline(always)]`. A closure in its place would be compiled once, for the baseline, and
+/// be several times slower.
+pub(crate) trait Kernel {
+    fn run(self);
+}
+
+/// Runs a kernel compiled for the widest vectors that the processor has.
 ///
 /// Plain arithmetic gives the same bits in each version: Rust never fuses a product into a sum on its own.
 #[inline]
-pub(crate) fn vectorised<R>(body: impl FnOnce() -> R) -> R {
+pub(crate) fn vectorised(kernel: impl Kernel) {
     match vectors() {
         // SAFETY: the features were detected above.
         #[cfg(target_arch = "x86_64")]
-        Vectors::Avx512 => unsafe { with_avx512(body) },
+        Vectors::Avx512 => unsafe { with_avx512(kernel) },
         // SAFETY: the features were detected above.
         #[cfg(target_arch = "x86_64")]
-        Vectors::Avx2 => unsafe { with_avx2(body) },
-        Vectors::Baseline => body(),
+        Vectors::Avx2 => unsafe { with_avx2(kernel) },
+        Vectors::Baseline => kernel.run(),
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512cd,avx512dq,avx512vl")]
-fn with_avx512<R>(body: impl FnOnce() -> R) -> R {
-    body()
+fn with_avx512(kernel: impl Kernel) {
+    kernel.run();
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-fn with_avx2<R>(body: impl FnOnce() -> R) -> R {
-    body()
+fn with_avx2(kernel: impl Kernel) {
+    kernel.run();
 }
+
+/// Defines a function whose body is compiled for each kind of vectors and chosen at run time, see
+/// [`vectorised`].
+macro_rules! kernel {
+    ($(#[$meta:meta])* $visibility:vis fn $name:ident<$a:lifetime>($($argument:ident: $type:ty),* $(,)?) $body:block) => {
+        $(#[$meta])*
+        $visibility fn $name<$a>($($argument: $type),*) {
+            struct Call<$a> {
+                $($argument: $type),*
+            }
+            impl<$a> $crate::kernels::Kernel for Call<$a> {
+                #[inline(always)]
+                fn run(self) {
+                    let Self { $($argument),* } = self;
+                    $body
+                }
+            }
+            $crate::kernels::vectorised(Call { $($argument),* });
+        }
+    };
+}
+pub(crate) use kernel;
 
 #[cfg(test)]
 mod tests {
@@ -185,9 +222,19 @@ mod tests {
                     .collect()
             };
             let (ta, tb) = (flip(&a, rows, depth), flip(&b, depth, columns));
-            let (ma, mb) = (Matrix::new(&a, rows, depth), Matrix::new(&b, depth, columns));
-            let (na, nb) = (Matrix::new(&ta, depth, rows), Matrix::new(&tb, columns, depth));
-            for (a, b) in [(ma, mb), (na.transposed(), nb.transposed()), (ma, nb.transposed())] {
+            let (ma, mb) = (
+                Matrix::new(&a, rows, depth),
+                Matrix::new(&b, depth, columns),
+            );
+            let (na, nb) = (
+                Matrix::new(&ta, depth, rows),
+                Matrix::new(&tb, columns, depth),
+            );
+            for (a, b) in [
+                (ma, mb),
+                (na.transposed(), nb.transposed()),
+                (ma, nb.transposed()),
+            ] {
                 for parts in [1, 4] {
                     let mut out = vec![1.0; rows * columns];
                     multiply(&mut out, a, b, false, parts);
@@ -205,6 +252,12 @@ mod tests {
     fn a_product_of_sides_that_do_not_fit_is_refused() {
         let values = [0.0; 6];
         let mut out = [0.0; 4];
-        multiply(&mut out, Matrix::new(&values, 2, 3), Matrix::new(&values, 2, 3), false, 1);
+        multiply(
+            &mut out,
+            Matrix::new(&values, 2, 3),
+            Matrix::new(&values, 2, 3),
+            false,
+            1,
+        );
     }
 }

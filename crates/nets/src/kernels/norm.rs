@@ -1,6 +1,6 @@
 //! Batch normalisation, with the rectifier that follows it in the same pass.
 
-use super::{cut, vectorised};
+use super::{cut, kernel};
 use rayon::prelude::*;
 
 /// Added to a variance before its root is taken; `PyTorch`'s default.
@@ -63,9 +63,12 @@ pub(crate) fn statistics(x: &[f32], c: usize) -> (Vec<f64>, Vec<f64>) {
     let origin = &x[..c];
     let (sum, squares) = sums(x.len() / c, c, |rows, sum, squares| {
         let x = &x[rows.start * c..rows.end * c];
-        vectorised(|| add_moments(x, origin, sum, squares));
+        add_moments(x, origin, sum, squares);
     });
-    let mean = sum.iter().zip(origin).map(|(sum, origin)| f64::from(*origin) + sum / n);
+    let mean = sum
+        .iter()
+        .zip(origin)
+        .map(|(sum, origin)| f64::from(*origin) + sum / n);
     let variance = sum.iter().zip(&squares).map(|(sum, squares)| {
         let mean = sum / n;
         (squares / n - mean * mean).max(0.0)
@@ -73,39 +76,42 @@ pub(crate) fn statistics(x: &[f32], c: usize) -> (Vec<f64>, Vec<f64>) {
     (mean.collect(), variance.collect())
 }
 
-#[inline(always)]
-fn add_moments(x: &[f32], origin: &[f32], sum: &mut [f32], squares: &mut [f32]) {
-    let c = origin.len();
-    let (sum, squares) = (&mut sum[..c], &mut squares[..c]);
-    for row in x.chunks_exact(c) {
-        for at in 0..c {
-            let it = row[at] - origin[at];
-            sum[at] += it;
-            squares[at] += it * it;
+kernel! {
+    fn add_moments<'a>(x: &'a [f32], origin: &'a [f32], sum: &'a mut [f32], squares: &'a mut [f32]) {
+        let c = origin.len();
+        let (sum, squares) = (&mut sum[..c], &mut squares[..c]);
+        for row in x.chunks_exact(c) {
+            for at in 0..c {
+                let it = row[at] - origin[at];
+                sum[at] += it;
+                squares[at] += it * it;
+            }
         }
-    }
+}
 }
 
 /// `y = x * scale + shift` per channel, then the larger of that and 0 where `relu`.
 pub(crate) fn affine(x: &[f32], scale: &[f32], shift: &[f32], relu: bool, y: &mut [f32]) {
+    let low = if relu { 0.0 } else { f32::NEG_INFINITY };
     let len = rows_of_task(scale.len()) * scale.len();
     y.par_chunks_mut(len)
         .zip(x.par_chunks(len))
         .for_each(|(y, x)| {
-            vectorised(|| affine_rows(x, scale, shift, if relu { 0.0 } else { f32::NEG_INFINITY }, y));
+            affine_rows(x, scale, shift, low, y);
         });
 }
 
-#[inline(always)]
-fn affine_rows(x: &[f32], scale: &[f32], shift: &[f32], low: f32, y: &mut [f32]) {
-    let c = scale.len();
-    let shift = &shift[..c];
-    for (y, x) in y.chunks_exact_mut(c).zip(x.chunks_exact(c)) {
-        for at in 0..c {
-            let it = x[at] * scale[at] + shift[at];
-            y[at] = if it > low { it } else { low };
+kernel! {
+    fn affine_rows<'a>(x: &'a [f32], scale: &'a [f32], shift: &'a [f32], low: f32, y: &'a mut [f32]) {
+        let c = scale.len();
+        let shift = &shift[..c];
+        for (y, x) in y.chunks_exact_mut(c).zip(x.chunks_exact(c)) {
+            for at in 0..c {
+                let it = x[at] * scale[at] + shift[at];
+                y[at] = if it > low { it } else { low };
+            }
         }
-    }
+}
 }
 
 /// What the backward pass needs of the forward pass: `y = relu(x * scale + shift)`, the root of the variance
@@ -130,7 +136,7 @@ pub(crate) fn backward(it: &Normalised, x: &[f32], dy: &mut [f32]) -> (Vec<f32>,
     let (sum, product) = sums(x.len() / c, c, |rows, sum, product| {
         let range = rows.start * c..rows.end * c;
         let (x, dy) = (&x[range.clone()], &gradient[range]);
-        vectorised(|| add_gradients(it, x, dy, low, sum, product));
+        add_gradients(it, x, dy, low, sum, product);
     });
     let mut parts = vec![[0.0_f32; 3]; c];
     let mut gamma = vec![0.0; c];
@@ -146,42 +152,39 @@ pub(crate) fn backward(it: &Normalised, x: &[f32], dy: &mut [f32]) -> (Vec<f32>,
     let of_x: Vec<f32> = parts.iter().map(|it| it[1]).collect();
     let constant: Vec<f32> = parts.iter().map(|it| it[2]).collect();
     let len = rows_of_task(c) * c;
-    dy.par_chunks_mut(len).zip(x.par_chunks(len)).for_each(|(dy, x)| {
-        vectorised(|| input_gradient(it, [&of_dy, &of_x, &constant], x, low, dy));
-    });
+    dy.par_chunks_mut(len)
+        .zip(x.par_chunks(len))
+        .for_each(|(dy, x)| {
+            input_gradient(it, [&of_dy, &of_x, &constant], x, low, dy);
+        });
     (gamma, sum.iter().map(|it| *it as f32).collect())
 }
 
-#[inline(always)]
-fn add_gradients(
-    it: &Normalised,
-    x: &[f32],
-    dy: &[f32],
-    low: f32,
-    sum: &mut [f32],
-    product: &mut [f32],
-) {
-    let c = it.mean.len();
-    let (scale, shift, mean) = (&it.scale[..c], &it.shift[..c], &it.mean[..c]);
-    let (sum, product) = (&mut sum[..c], &mut product[..c]);
-    for (x, dy) in x.chunks_exact(c).zip(dy.chunks_exact(c)) {
-        for at in 0..c {
-            let dy = if x[at] * scale[at] + shift[at] > low { dy[at] } else { 0.0 };
-            sum[at] += dy;
-            product[at] += dy * (x[at] - mean[at]);
+kernel! {
+    fn add_gradients<'a>(it: &'a Normalised, x: &'a [f32], dy: &'a [f32], low: f32, sum: &'a mut [f32], product: &'a mut [f32]) {
+        let c = it.mean.len();
+        let (scale, shift, mean) = (&it.scale[..c], &it.shift[..c], &it.mean[..c]);
+        let (sum, product) = (&mut sum[..c], &mut product[..c]);
+        for (x, dy) in x.chunks_exact(c).zip(dy.chunks_exact(c)) {
+            for at in 0..c {
+                let dy = if x[at] * scale[at] + shift[at] > low { dy[at] } else { 0.0 };
+                sum[at] += dy;
+                product[at] += dy * (x[at] - mean[at]);
+            }
         }
-    }
+}
 }
 
-#[inline(always)]
-fn input_gradient(it: &Normalised, factors: [&[f32]; 3], x: &[f32], low: f32, dy: &mut [f32]) {
-    let c = it.mean.len();
-    let (scale, shift) = (&it.scale[..c], &it.shift[..c]);
-    let [of_dy, of_x, constant] = factors.map(|it| &it[..c]);
-    for (dy, x) in dy.chunks_exact_mut(c).zip(x.chunks_exact(c)) {
-        for at in 0..c {
-            let masked = if x[at] * scale[at] + shift[at] > low { dy[at] } else { 0.0 };
-            dy[at] = of_dy[at] * masked + of_x[at] * x[at] + constant[at];
+kernel! {
+    fn input_gradient<'a>(it: &'a Normalised, factors: [&'a [f32]; 3], x: &'a [f32], low: f32, dy: &'a mut [f32]) {
+        let c = it.mean.len();
+        let (scale, shift) = (&it.scale[..c], &it.shift[..c]);
+        let [of_dy, of_x, constant] = factors.map(|it| &it[..c]);
+        for (dy, x) in dy.chunks_exact_mut(c).zip(x.chunks_exact(c)) {
+            for at in 0..c {
+                let masked = if x[at] * scale[at] + shift[at] > low { dy[at] } else { 0.0 };
+                dy[at] = of_dy[at] * masked + of_x[at] * x[at] + constant[at];
+            }
         }
-    }
+}
 }

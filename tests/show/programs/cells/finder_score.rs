@@ -2,10 +2,7 @@
 
 use std::cmp::Ordering;
 
-use crate::data::Row;
-
-/// x1, y1, x2, y2; right and bottom exclusive.
-pub(crate) type Side4 = [u32; 4];
+use cellmill_tests::show::data::{Row, Side4};
 
 /// Boxes found, missed and wrong, over many images.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

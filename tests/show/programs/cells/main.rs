@@ -3,34 +3,37 @@
 //! It knows the programs only from outside: the command line, HTTP, the file tree. What it expects it computes from
 //! the data by readers of its own, so it works on any data of the same shape. Run it by `tests/show/cells`.
 #![expect(
-    clippy::print_stdout,
     clippy::print_stderr,
-    reason = "figures on stdout and progress on stderr are what this program is for"
+    reason = "progress on stderr is what this program is for"
 )]
 
-mod data;
-mod figure;
-mod files;
 mod finder_score;
-mod http;
-mod process;
 mod scenarios;
-mod show;
-mod table;
-mod tree;
 
 use std::process::ExitCode;
 
+use cellmill_tests::show::{Figures, Show, ShowOptions};
 use clap::Parser;
 
-use crate::figure::Figures;
-use crate::show::{Options, Show};
+/// Photographs and points in, checked images, labels, cells and data sets out: seen from outside, in figures
+///
+/// The data are folders with img/ and csv/ in the documented layout, and hostile/. Prints one JSON line for each
+/// figure. Ends with 1 when one falls short.
+#[derive(Debug, Parser)]
+#[command(name = "tests/show/cells")]
+struct Options {
+    #[command(flatten)]
+    show: ShowOptions,
+    /// Only this scenario
+    #[arg(long, value_name = "NAME", value_parser = scenarios::NAMES)]
+    only: Option<String>,
+}
 
 #[tokio::main]
 async fn main() -> ExitCode {
     // A wrong command line ends here, with 2.
     let options = Options::parse();
-    let show = match Show::new(options) {
+    let show = match Show::new("show-cells", options.show) {
         Ok(show) => show,
         Err(error) => {
             eprintln!("{error:#}");
@@ -38,15 +41,6 @@ async fn main() -> ExitCode {
         }
     };
     let mut figures = Figures::default();
-    match scenarios::run(&show, &mut figures).await {
-        Ok(()) if figures.n_short() == 0 => ExitCode::SUCCESS,
-        Ok(()) => {
-            eprintln!("{} figures fall short", figures.n_short());
-            ExitCode::FAILURE
-        }
-        Err(error) => {
-            eprintln!("the show could not go on: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    let ran = scenarios::run(&show, &mut figures, options.only.as_deref()).await;
+    cellmill_tests::show::scenarios::ended(ran, &figures)
 }

@@ -117,7 +117,7 @@ impl ImageReader {
 /// Where the classical finder sees cells, each cell once, the best first.
 ///
 /// It works on one channel that it makes itself, so it sees the image in grey whatever `parameter_gray` says.
-pub(super) fn detect(image: &RgbImage) -> Vec<BBox> {
+pub(crate) fn detect(image: &RgbImage) -> Vec<BBox> {
     let found: Vec<BBox> = find_cells(image, &FinderSettings::default())
         .iter()
         .map(|it| it.bbox)

@@ -1,4 +1,4 @@
-//! Cutting cells out of images: data sets of type 0, 1 and 2 (FORMATS A.8, A.9).
+//! Cutting cells out of images: data sets of type 0 to 3 (FORMATS A.8, A.9).
 //!
 //! The outputs are a pure function of the frozen input: the rows of the unit, its packs and, with
 //! `parameter_cache` 1, the loose pictures.
@@ -13,4 +13,5 @@ mod rows;
 mod tests;
 
 pub use algorithm::DataAlgorithm;
-pub use plan::{Cut, by_both, by_detections, by_points};
+pub(crate) use image::detect;
+pub use plan::{Cut, by_both, by_detections, by_image, by_points};

@@ -4,9 +4,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
+use cellmill_tests::show::figure::Figures;
 use serde::Deserialize;
-
-use crate::figure::Figures;
 
 /// A ratio as the script prints it; its lines of plain times have no goal.
 #[derive(Deserialize)]

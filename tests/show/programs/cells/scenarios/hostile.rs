@@ -5,13 +5,12 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-
-use super::picture::grey_png;
-use crate::figure::Figures;
-use crate::http::{Client, KeyState, Sent, Upload};
-use crate::process::Mill;
-use crate::show::Show;
-use crate::table;
+use cellmill_tests::show::Show;
+use cellmill_tests::show::figure::Figures;
+use cellmill_tests::show::http::{Client, KeyState, Sent, Upload};
+use cellmill_tests::show::picture::grey_png;
+use cellmill_tests::show::process::Mill;
+use cellmill_tests::show::table;
 
 /// The slowest file takes this long on a slow machine, and much less on others.
 const LIMIT: Duration = Duration::from_mins(2);
@@ -97,6 +96,7 @@ async fn decide(client: &Client, row: &Row, bytes: &[u8]) -> Result<Decided> {
         case: "csv",
         date,
         name,
+        label_type: None,
         content,
     };
     let (_, state) = send(client, &place(&image_name, None, &photograph)).await?;
@@ -114,6 +114,7 @@ fn image<'a>(name: &'a str, content: &'a [u8]) -> Upload<'a> {
         case: "images",
         date: None,
         name,
+        label_type: None,
         content,
     }
 }

@@ -4,14 +4,13 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use cellmill_tests::show::data::Folder;
+use cellmill_tests::show::figure::Figures;
+use cellmill_tests::show::files::Dataset;
+use cellmill_tests::show::http::text;
+use cellmill_tests::show::place::{Show, Wish};
+use cellmill_tests::show::process::Mill;
 use serde_json::Value;
-
-use crate::data::Folder;
-use crate::figure::Figures;
-use crate::files::Dataset;
-use crate::http::text;
-use crate::process::Mill;
-use crate::show::{Show, Wish};
 
 const LIMIT: Duration = Duration::from_mins(3);
 /// Units small enough that a job has many, so that it can be met while it runs.

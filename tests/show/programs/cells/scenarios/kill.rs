@@ -5,15 +5,15 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use cellmill_tests::show::data::{Folder, copy_tree, files_below};
+use cellmill_tests::show::figure::Figures;
+use cellmill_tests::show::files::state_of;
+use cellmill_tests::show::place::{Show, Wish};
+use cellmill_tests::show::process::Mill;
+use cellmill_tests::show::tree::{RUN_FIELDS, Tree};
+use cellmill_tests::show::wait::wait_until;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
-use serde_json::Value;
-
-use crate::data::{Folder, copy_tree, files_below};
-use crate::figure::Figures;
-use crate::process::Mill;
-use crate::show::{Show, Wish, wait_until};
-use crate::tree::{RUN_FIELDS, Tree};
 
 const LIMIT: Duration = Duration::from_mins(3);
 /// A unit of a killed worker is free again soon.
@@ -101,7 +101,7 @@ pub(super) async fn run(show: &Show, figures: &mut Figures) -> Result<()> {
         "runs of 4 kills",
         n_passes,
     );
-    figures.told("kill.compared_files", calm.tree.len() as f64, "files");
+    figures.told("kill.compared_files", calm.tree.n_files() as f64, "files");
     figures.told(
         "kill.fields_not_compared",
         RUN_FIELDS.len() as f64,
@@ -314,24 +314,14 @@ fn n_in_state(folder: &Path, state: &str) -> Result<usize> {
     let mut n = 0;
     for path in files_below(folder)?.into_values() {
         if path.extension().is_some_and(|it| it == "json") {
-            n += usize::from(read_state(&path)? == state);
+            n += usize::from(state_of(&path)? == state);
         }
     }
     Ok(n)
 }
 
 fn job_state(root: &Path, dir: &str) -> Result<String> {
-    read_state(&root.join("datasets").join(dir).join("data.json"))
-}
-
-/// The field `state` of a document; empty when there is no document.
-fn read_state(path: &Path) -> Result<String> {
-    let Ok(bytes) = fs::read(path) else {
-        return Ok(String::new());
-    };
-    let document: Value =
-        serde_json::from_slice(&bytes).with_context(|| format!("{} is torn", path.display()))?;
-    Ok(document["state"].as_str().unwrap_or_default().to_owned())
+    state_of(&root.join("datasets").join(dir).join("data.json"))
 }
 
 /// The results when no job is open and nothing changes any more.
@@ -350,19 +340,7 @@ async fn settled(root: &Path) -> Result<Tree> {
         },
     )
     .await?;
-    let mut last = Tree::default();
-    let tree = wait_until(
-        "the tree is still",
-        LIMIT,
-        Duration::from_secs(1),
-        async || {
-            let now = Tree::of_results(root)?;
-            let is_still = now == last;
-            last = now;
-            Ok(is_still.then(|| last.clone()))
-        },
-    )
-    .await?;
-    ensure!(tree.len() > 0, "the tree is empty");
+    let tree = Tree::still(root, Tree::of_results, LIMIT).await?;
+    ensure!(tree.n_files() > 0, "the tree is empty");
     Ok(tree)
 }

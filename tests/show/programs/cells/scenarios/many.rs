@@ -5,13 +5,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use cellmill_tests::show::Show;
+use cellmill_tests::show::data::ImageFile;
+use cellmill_tests::show::figure::Figures;
+use cellmill_tests::show::http::{Client, Sent, Upload};
+use cellmill_tests::show::process::Mill;
 use tokio::task::JoinSet;
-
-use crate::data::{Folder, ImageFile};
-use crate::figure::Figures;
-use crate::http::{Client, Sent, Upload};
-use crate::process::Mill;
-use crate::show::Show;
 
 /// Images on their way at a time, from the first to the last.
 const PARALLEL: usize = 4;
@@ -32,7 +31,9 @@ struct Timed {
 
 pub(super) async fn run(show: &Show, figures: &mut Figures) -> Result<()> {
     let n = if show.options.quick { 2_000 } else { 20_000 };
-    let folder = synthetic(show, n).await?;
+    let synthetic = show.make_place("many")?.join("synthetic");
+    let more = ["--images", &n.to_string(), "--cases", CASES, "--small"];
+    let folder = show.synthetic(&synthetic, &more).await?;
     let root = show.make_place("many")?.join("root");
     let mill = Arc::new(Mill::up(&show.program, &root).await?);
     let (quarter, edge) = (n / 4, n / 20);
@@ -84,19 +85,6 @@ pub(super) async fn run(show: &Show, figures: &mut Figures) -> Result<()> {
         .context("nobody sends any more")?
         .stop()
         .await
-}
-
-async fn synthetic(show: &Show, n: usize) -> Result<Folder> {
-    let path = show.make_place("many")?.join("synthetic");
-    let (path_text, n) = (path.to_string_lossy(), n.to_string());
-    let ran = show
-        .program
-        .run(&[
-            "synth", &path_text, "--images", &n, "--cases", CASES, "--small", "--json",
-        ])
-        .await?;
-    ensure!(ran.code == Some(0), "synth ended with {:?}", ran.code);
-    Folder::read(&path)
 }
 
 struct SentAll {
@@ -189,6 +177,7 @@ fn upload<'a>(image: &'a ImageFile, content: &'a [u8]) -> Upload<'a> {
         case: &image.case,
         date: None,
         name: &image.name,
+        label_type: None,
         content,
     }
 }

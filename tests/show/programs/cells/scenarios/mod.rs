@@ -9,7 +9,6 @@ mod many;
 mod names;
 mod openapi;
 mod order;
-mod picture;
 mod resume;
 mod run;
 

@@ -5,14 +5,13 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use cellmill_tests::show::Show;
+use cellmill_tests::show::data::files_below;
+use cellmill_tests::show::figure::Figures;
+use cellmill_tests::show::http::{Client, Sent, Upload, text};
+use cellmill_tests::show::picture::grey_png;
+use cellmill_tests::show::process::Mill;
 use serde_json::Value;
-
-use super::picture::grey_png;
-use crate::data::files_below;
-use crate::figure::Figures;
-use crate::http::{Client, Sent, Upload, text};
-use crate::process::Mill;
-use crate::show::Show;
 
 pub(super) async fn run(show: &Show, figures: &mut Figures) -> Result<()> {
     let list = fs::read(show.hostile("names.json")).context("read names.json")?;
@@ -140,6 +139,7 @@ fn upload<'a>(
         case,
         date: None,
         name,
+        label_type: None,
         content,
     }
 }

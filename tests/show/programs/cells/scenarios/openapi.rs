@@ -4,13 +4,12 @@ use std::collections::{BTreeSet, HashMap};
 use std::fs;
 
 use anyhow::{Context as _, Result, ensure};
+use cellmill_tests::show::figure::Figures;
+use cellmill_tests::show::http::{Client, Sent, Upload, text};
+use cellmill_tests::show::place::{Show, Wish};
+use cellmill_tests::show::process::Mill;
 use reqwest::Method;
 use serde_json::{Value, json};
-
-use crate::figure::Figures;
-use crate::http::{Client, Sent, Upload, text};
-use crate::process::Mill;
-use crate::show::{Show, Wish};
 
 const METHODS: [&str; 8] = [
     "get", "put", "post", "delete", "options", "head", "patch", "trace",
@@ -28,6 +27,7 @@ pub(super) async fn run(show: &Show, figures: &mut Figures) -> Result<()> {
         case: "c",
         date: None,
         name: &image.name,
+        label_type: None,
         content: &content,
     };
     let Sent::Stored(key) = mill.client().upload(&upload).await? else {

@@ -4,13 +4,13 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use cellmill_tests::show::Show;
+use cellmill_tests::show::data::{Folder, Row, size_of, stem};
+use cellmill_tests::show::figure::Figures;
+use cellmill_tests::show::http::{Client, Sent, Upload};
+use cellmill_tests::show::process::Mill;
+use cellmill_tests::show::wait::wait_until;
 use serde_json::{Value, json};
-
-use crate::data::{Folder, Row, stem};
-use crate::figure::Figures;
-use crate::http::{Client, Sent, Upload};
-use crate::process::Mill;
-use crate::show::{Show, wait_until};
 
 const BATCH: &str = "order";
 const DATE: &str = "2019-7-22";
@@ -173,7 +173,7 @@ impl Material {
                     == (&image.batch, &image.case, own)
             });
             let bytes = fs::read(&image.path).context("read an image")?;
-            let Some((csv, size)) = csv.zip(crate::data::size_of(&bytes)) else {
+            let Some((csv, size)) = csv.zip(size_of(&bytes)) else {
                 continue;
             };
             let text = fs::read_to_string(&csv.path).context("read a CSV")?;
@@ -222,6 +222,7 @@ impl Material {
             } else {
                 &self.csv_name
             },
+            label_type: None,
             content,
         }
     }

@@ -5,13 +5,13 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use cellmill_tests::show::Show;
+use cellmill_tests::show::data::{Folder, copy_tree, files_below};
+use cellmill_tests::show::figure::Figures;
+use cellmill_tests::show::process::Mill;
+use cellmill_tests::show::tree::Tree;
+use cellmill_tests::show::wait::wait_until;
 use serde_json::Value;
-
-use crate::data::{Folder, copy_tree, files_below};
-use crate::figure::Figures;
-use crate::process::Mill;
-use crate::show::{Show, wait_until};
-use crate::tree::Tree;
 
 pub(super) async fn run(show: &Show, figures: &mut Figures) -> Result<()> {
     let folder = everything(show)?;
@@ -131,19 +131,7 @@ fn bytes_sent(root: &Path) -> Result<u64> {
 
 /// The tree when it has stopped changing.
 async fn settled(root: &Path) -> Result<Tree> {
-    let mut last = Tree::exact(root)?;
-    wait_until(
-        "the tree is still",
-        Duration::from_secs(30),
-        Duration::from_secs(1),
-        async || {
-            let now = Tree::exact(root)?;
-            let is_still = now == last;
-            last = now;
-            Ok(is_still.then(|| last.clone()))
-        },
-    )
-    .await
+    Tree::still(root, Tree::exact, Duration::from_secs(30)).await
 }
 
 /// `cp -r` into the root of a running `up`.

@@ -1,0 +1,515 @@
+//! The registry of models: what is there, models that come from elsewhere, and which one a label type uses.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::Response;
+use cellmill_core::classes::MAX_CLASS_ID;
+use cellmill_core::document::Stamp;
+use cellmill_core::ids::TableName;
+use cellmill_core::keys::{ModelKey, ModelKind, NumberKind, ObjectKey};
+use cellmill_core::messages::UnitClass;
+use cellmill_core::model::{
+    Calibration, Decided, Measured, ModelCard, ModelClass, ModelInput, ModelState, Threshold,
+    TrainingFacts,
+};
+use cellmill_core::records::NumberRecord;
+use cellmill_store::uploads::{Received, Sha256Hex, UploadGrant, receive};
+use cellmill_store::{Decision, Store, Versioned};
+use chrono::{DateTime, Utc};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, StatusCode};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::ToSchema;
+
+use super::datasets::long_description;
+use super::documents::{READS_AT_ONCE, read_or_skip};
+use super::label_types::{self, LabelTypeView, StoredType};
+use super::{jobs, model_file, network_rules};
+use crate::audit;
+use crate::edge::{
+    Disposition, Error, ErrorBody, Json, JsonBody, Page, PageQuery, Path, Query, send_object,
+};
+use crate::parts::App;
+use crate::person::Person;
+
+/// Where the bytes of an imported model go.
+pub(crate) const MODEL_FILE_PATH: &str = "/api/v1/models/{mid}/file";
+
+/// The largest model file, 1 GiB: far above any network that this program knows.
+const MAX_MODEL_BYTES: u64 = 1 << 30;
+/// Outputs of a network.
+const MAX_CLASSES: usize = 1000;
+
+/// A model of the registry: its card.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ModelView {
+    /// The model's number: 1 to 99 shipped, from 100 a lab's own.
+    pub mid: u64,
+    /// Grows with every change of the card.
+    pub rev: u64,
+    pub description: String,
+    /// `uploading`, `ready`, `proposed` or `adopted`.
+    #[schema(value_type = String)]
+    pub state: ModelState,
+    /// Key of the model file.
+    pub file: String,
+    pub bytes: u64,
+    pub sha256: String,
+    /// `id` and `name`, in the order of the network's outputs.
+    #[schema(value_type = Vec<Object>)]
+    pub classes: Vec<ModelClass>,
+    /// `side` in pixels, `gray`, and per channel `mean` and `std`.
+    #[schema(value_type = Object)]
+    pub input: ModelInput,
+    pub family: String,
+    pub scale: String,
+    /// Width of the layer before the classes.
+    pub features: u32,
+    /// Which workers can run it.
+    pub unit_class: String,
+    /// Where the weights come from; null for an imported model.
+    #[schema(value_type = Option<Object>)]
+    pub training: Option<TrainingFacts>,
+    /// Figures on the validation part.
+    #[schema(value_type = Option<Object>)]
+    pub validation: Option<Measured>,
+    /// Figures on the test part, which was looked at once.
+    #[schema(value_type = Option<Object>)]
+    pub test: Option<Measured>,
+    /// What a colour histogram with logistic regression reaches on the same cells.
+    #[schema(value_type = Option<Object>)]
+    pub baseline: Option<Measured>,
+    #[schema(value_type = Option<Object>)]
+    pub calibration: Option<Calibration>,
+    /// Of two classes: `recall` of the second, the `threshold` that keeps it, the `precision` there.
+    #[schema(value_type = Vec<Object>)]
+    pub thresholds: Vec<Threshold>,
+    pub lineage: Vec<u64>,
+    /// Who decided about its state: `at`, `by`, `why`.
+    #[schema(value_type = Option<Object>)]
+    pub decided: Option<Decided>,
+}
+
+impl From<ModelCard> for ModelView {
+    fn from(card: ModelCard) -> Self {
+        Self {
+            mid: card.mid,
+            rev: card.stamp.rev,
+            description: card.description,
+            state: card.state,
+            file: card.file,
+            bytes: card.bytes,
+            sha256: card.sha256,
+            classes: card.classes,
+            input: card.input,
+            family: card.family,
+            scale: card.scale,
+            features: card.features,
+            unit_class: card.unit_class,
+            training: card.training,
+            validation: card.validation,
+            test: card.test,
+            baseline: card.baseline,
+            calibration: card.calibration,
+            thresholds: card.thresholds,
+            lineage: card.lineage,
+            decided: card.decided,
+        }
+    }
+}
+
+fn model_key(mid: u64) -> ModelKey {
+    ModelKey::of_number(ModelKind::Classifier, mid)
+}
+
+fn card_key(mid: u64) -> ObjectKey {
+    ObjectKey::ModelCard(model_key(mid))
+}
+
+/// The card of a model that a job or a label type may use.
+pub(super) async fn usable(app: &App, mid: u64) -> Result<ModelCard, Error> {
+    let Some(card) = app.store.read::<ModelCard>(&card_key(mid)).await? else {
+        return Err(unknown_model(app, mid).await?);
+    };
+    if card.value.state == ModelState::Uploading {
+        let message = format!("the file of model {mid} was not sent yet");
+        return Err(Error::conflict("model_uploading", message));
+    }
+    Ok(card.value)
+}
+
+/// Says whether the number is unknown, or its training has not ended.
+async fn unknown_model(app: &App, mid: u64) -> Result<Error, Error> {
+    let key = ObjectKey::Number(NumberKind::Models, mid);
+    let number = read_or_skip::<NumberRecord>(&app.store, &key).await?;
+    let message = match number {
+        Some(number) if !number.value.dir.is_empty() => format!(
+            "there is no model {mid} yet: the training in `{}` has not brought it",
+            number.value.dir
+        ),
+        _ => format!("there is no model {mid}"),
+    };
+    Ok(Error::Refused {
+        code: "unknown_model",
+        message,
+        hint: Some("`cellmill models ls` lists the models that are there"),
+    })
+}
+
+async fn read_card(app: &App, mid: u64) -> Result<Versioned<ModelCard>, Error> {
+    let card = app.store.read::<ModelCard>(&card_key(mid)).await?;
+    card.ok_or_else(|| Error::not_found(format!("model {mid}")))
+}
+
+/// Models, the newest first. A training's model is there when the training is done.
+#[utoipa::path(get, path = "/api/v1/models", tag = "models", params(PageQuery),
+    responses((status = 200, body = Page<ModelView>), (status = "default", body = ErrorBody)))]
+pub(crate) async fn list_models(
+    State(app): State<App>,
+    Query(page): Query<PageQuery>,
+) -> Result<Json<Page<ModelView>>, Error> {
+    let limit = page.limit()?;
+    let after: Option<u64> = page.after(|it| it.parse().ok())?;
+    let numbers = jobs::numbers(&app.store, NumberKind::Models).await?;
+    let store = &app.store;
+    let behind = numbers
+        .into_iter()
+        .filter(|number| after.is_none_or(|after| *number < after));
+    let items: Vec<ModelView> = stream::iter(behind)
+        .map(|mid| async move { read_or_skip::<ModelCard>(store, &card_key(mid)).await })
+        .buffered(READS_AT_ONCE)
+        .try_filter_map(|card| std::future::ready(Ok(card)))
+        .map_ok(|card| card.value.into())
+        .take(limit + 1)
+        .try_collect()
+        .await?;
+    Ok(Json(Page::cut(items, limit, |it| it.mid.to_string())))
+}
+
+/// One model.
+#[utoipa::path(get, path = "/api/v1/models/{mid}", tag = "models", params(("mid" = u64, Path)),
+    responses((status = 200, body = ModelView), (status = "default", body = ErrorBody)))]
+pub(crate) async fn get_model(
+    State(app): State<App>,
+    Path(mid): Path<u64>,
+) -> Result<Json<ModelView>, Error> {
+    Ok(Json(read_card(&app, mid).await?.value.into()))
+}
+
+/// The model's file, a safetensors file, whole or by range.
+#[utoipa::path(get, path = "/api/v1/models/{mid}/file", tag = "models", params(("mid" = u64, Path)),
+    responses(
+        (status = 200, description = "The whole file", body = [u8], content_type = "application/octet-stream"),
+        (status = 206, description = "The range asked for", body = [u8], content_type = "application/octet-stream"),
+        (status = "default", body = ErrorBody)))]
+pub(crate) async fn get_model_file(
+    State(app): State<App>,
+    Path(mid): Path<u64>,
+    headers: HeaderMap,
+) -> Result<Response, Error> {
+    read_card(&app, mid).await?;
+    let key = ObjectKey::Model(model_key(mid));
+    let content_type = "application/octet-stream";
+    send_object(
+        &app.store,
+        &key,
+        content_type,
+        Disposition::Attachment,
+        &headers,
+    )
+    .await
+}
+
+/// A model that comes from elsewhere.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewModel {
+    #[serde(default)]
+    pub description: String,
+    /// Of the file, which is sent afterwards.
+    pub bytes: u64,
+    pub sha256: String,
+    /// `mobilenet`
+    pub family: String,
+    /// `small`, `normal` or `big`
+    pub scale: String,
+    /// Width of the layer before the classes.
+    pub features: u32,
+    /// `id` and `name`, in the order of the network's outputs.
+    #[schema(value_type = Vec<Object>)]
+    pub classes: Vec<ModelClass>,
+    /// `side` in pixels, `gray`, and per channel `mean` and `std`.
+    #[schema(value_type = Object)]
+    pub input: ModelInput,
+    /// Which workers can run it: `cpu` when not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub unit_class: Option<UnitClass>,
+}
+
+impl NewModel {
+    /// The hash of the file, when all values are within their limits.
+    fn checked(&self) -> Result<Sha256Hex, Error> {
+        let mut problems: Vec<String> = long_description(&self.description).into_iter().collect();
+        let sha256 = Sha256Hex::parse(&self.sha256);
+        if let Err(error) = &sha256 {
+            problems.push(format!("`sha256`: {error}"));
+        }
+        if !(1..=MAX_MODEL_BYTES).contains(&self.bytes) {
+            let bytes = self.bytes;
+            problems.push(format!(
+                "`bytes` is {bytes}, a model file has 1 to {MAX_MODEL_BYTES}"
+            ));
+        }
+        network_rules::family_and_scale(&self.family, &self.scale, &mut problems);
+        network_rules::features(self.features, &mut problems);
+        let side = self.input.side;
+        network_rules::within("input.side", side, &network_rules::SIDES, &mut problems);
+        let is_scale = |it: &f32| it.is_finite() && *it > 0.0;
+        if !self.input.std.iter().all(is_scale) || !self.input.mean.iter().all(|it| it.is_finite())
+        {
+            problems.push("`input`: `mean` is finite, `std` is above 0".to_owned());
+        }
+        self.check_classes(&mut problems);
+        match sha256 {
+            Ok(sha256) if problems.is_empty() => Ok(sha256),
+            _ => Err(Error::refused("bad_parameter", problems.join("; "))),
+        }
+    }
+
+    fn check_classes(&self, problems: &mut Vec<String>) {
+        let n_classes = self.classes.len();
+        if !(2..=MAX_CLASSES).contains(&n_classes) {
+            problems.push(format!(
+                "`classes` has {n_classes}, a model has 2 to {MAX_CLASSES}"
+            ));
+        }
+        for (at, class) in self.classes.iter().enumerate() {
+            let before = &self.classes[..at];
+            if !(1..=MAX_CLASS_ID).contains(&class.id) {
+                let id = class.id;
+                problems.push(format!("class id {id} is not between 1 and {MAX_CLASS_ID}"));
+            }
+            if class.name.trim().is_empty() {
+                problems.push(format!("class {} has no name", class.id));
+            }
+            if before
+                .iter()
+                .any(|it| it.id == class.id || it.name == class.name)
+            {
+                problems.push(format!("class {} ({}) comes twice", class.id, class.name));
+            }
+        }
+    }
+}
+
+/// Announces a model. Its file is sent to `/api/v1/models/{mid}/file`; until then it can't be used.
+#[utoipa::path(post, path = "/api/v1/models", tag = "models", request_body = NewModel,
+    responses((status = 201, body = ModelView), (status = "default", body = ErrorBody)))]
+pub(crate) async fn import_model(
+    State(app): State<App>,
+    person: Person,
+    JsonBody(new): JsonBody<NewModel>,
+) -> Result<(StatusCode, Json<ModelView>), Error> {
+    let sha256 = new.checked()?;
+    let kind = NumberKind::Models;
+    let mid = app
+        .store
+        .take_number(kind, "", &new.description, &person.id)
+        .await?;
+    let unit_class = new.unit_class.unwrap_or_else(UnitClass::cpu);
+    let card = ModelCard {
+        stamp: Stamp::default(),
+        mid,
+        description: new.description,
+        file: ObjectKey::Model(model_key(mid)).to_path(),
+        bytes: new.bytes,
+        sha256: sha256.to_string(),
+        state: ModelState::Uploading,
+        classes: new.classes,
+        input: new.input,
+        family: new.family,
+        scale: new.scale,
+        features: new.features,
+        unit_class: unit_class.as_str().to_owned(),
+        training: None,
+        validation: None,
+        test: None,
+        baseline: None,
+        calibration: None,
+        thresholds: Vec::new(),
+        lineage: Vec::new(),
+        decided: None,
+    };
+    let key = card_key(mid);
+    let stored = app.store.create(&key, card).await?.into_stored();
+    let details = json!({ "sha256": stored.value.sha256 });
+    let subject = key.to_path();
+    audit::record_done(&app.store, &person.id, "model.create", &subject, details).await;
+    Ok((StatusCode::CREATED, Json(stored.value.into())))
+}
+
+/// Takes the file of an announced model: exactly the bytes of its card, and a safetensors file.
+#[utoipa::path(put, path = "/api/v1/models/{mid}/file", tag = "models", params(("mid" = u64, Path)),
+    request_body(content = [u8], content_type = "application/octet-stream"),
+    responses((status = 200, body = ModelView), (status = "default", body = ErrorBody)))]
+pub(crate) async fn put_model_file(
+    State(app): State<App>,
+    person: Person,
+    Path(mid): Path<u64>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<ModelView>, Error> {
+    let card = read_card(&app, mid).await?.value;
+    check_length(&headers, card.bytes)?;
+    let body = model_file::checked(body.into_data_stream(), card.bytes).await?;
+    let grant = UploadGrant {
+        key: ObjectKey::Model(model_key(mid)).to_path(),
+        size: card.bytes,
+        sha256: Sha256Hex::parse(&card.sha256).map_err(Error::internal)?,
+        content_type: "application/octet-stream".to_owned(),
+        expires: DateTime::<Utc>::MAX_UTC,
+        create_only: true,
+    };
+    let received = receive(&app.store, &grant, body).await?;
+    let swapped = app
+        .store
+        .swap(&card_key(mid), |card: Option<&ModelCard>| match card {
+            Some(card) if card.state == ModelState::Uploading => Decision::Write(ModelCard {
+                state: ModelState::Ready,
+                ..card.clone()
+            }),
+            _ => Decision::Keep,
+        })
+        .await?;
+    if received == Received::Stored {
+        let details = json!({ "bytes": grant.size, "sha256": grant.sha256 });
+        audit::record_done(&app.store, &person.id, "model.file", &grant.key, details).await;
+    }
+    let stored = swapped.stored;
+    let card = stored.ok_or_else(|| Error::not_found(format!("model {mid}")))?;
+    Ok(Json(card.value.into()))
+}
+
+fn check_length(headers: &HeaderMap, expected: u64) -> Result<(), Error> {
+    let length = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|it| it.to_str().ok()?.parse::<u64>().ok());
+    match length {
+        Some(length) if length > expected => Err(Error::TooLarge { limit: expected }),
+        Some(length) if length < expected => Err(Error::malformed(format!(
+            "the file has {length} bytes, announced were {expected}"
+        ))),
+        // Without a length the bytes are counted as they come.
+        _ => Ok(()),
+    }
+}
+
+/// For which label type a model is to be used.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Promote {
+    #[schema(value_type = String)]
+    pub label_type: TableName,
+}
+
+/// A model that a label type uses now.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Promoted {
+    pub model: ModelView,
+    pub label_type: LabelTypeView,
+    /// The model that was used before; promoting it undoes this. Null: none was, or the same one.
+    pub replaced: Option<u64>,
+}
+
+/// Lets a label type use this model: it pre-annotates new images from now on.
+#[utoipa::path(post, path = "/api/v1/models/{mid}/promote", tag = "models",
+    params(("mid" = u64, Path)), request_body = Promote,
+    responses((status = 200, body = Promoted), (status = "default", body = ErrorBody)))]
+pub(crate) async fn promote_model(
+    State(app): State<App>,
+    person: Person,
+    Path(mid): Path<u64>,
+    JsonBody(Promote { label_type: name }): JsonBody<Promote>,
+) -> Result<Json<Promoted>, Error> {
+    read_card(&app, mid).await?;
+    let card = usable(&app, mid).await?;
+    let key = ObjectKey::LabelType(name.clone());
+    let Some(stored) = app.store.read::<StoredType>(&key).await? else {
+        return Err(label_types::unknown(&name));
+    };
+    label_types::check_fits(&name, stored.value.value.algorithm, &card)?;
+    let mut replaced = None;
+    let swapped = app
+        .store
+        .swap(&key, |stored: Option<&StoredType>| {
+            replaced = stored.and_then(|it| it.value.mid);
+            match stored {
+                Some(stored) if stored.value.mid != Some(mid) => {
+                    let mut next = stored.clone();
+                    next.value.mid = Some(mid);
+                    Decision::Write(next)
+                }
+                _ => Decision::Keep,
+            }
+        })
+        .await?;
+    let Some(label_type) = swapped.stored else {
+        return Err(label_types::unknown(&name));
+    };
+    let replaced = replaced.filter(|it| *it != mid);
+    let decided = Decided {
+        at: app.store.now(),
+        by: person.id.clone(),
+        why: format!("chosen for label type `{name}`"),
+    };
+    let model = adopt(&app.store, mid, &decided).await?;
+    if swapped.changed {
+        let details = json!({ "label_type": name.as_str(), "replaced": replaced });
+        let subject = card_key(mid).to_path();
+        audit::record_done(&app.store, &person.id, "model.promote", &subject, details).await;
+    }
+    if let Some(before) = replaced {
+        let why = format!("model {mid} was chosen for label type `{name}`");
+        release(&app, before, Decided { why, ..decided }).await?;
+    }
+    Ok(Json(Promoted {
+        model: model.unwrap_or(card).into(),
+        label_type: label_type.value.into(),
+        replaced,
+    }))
+}
+
+async fn adopt(store: &Store, mid: u64, decided: &Decided) -> Result<Option<ModelCard>, Error> {
+    let swapped = store
+        .swap(&card_key(mid), |card: Option<&ModelCard>| match card {
+            Some(card) if card.state != ModelState::Adopted => Decision::Write(ModelCard {
+                state: ModelState::Adopted,
+                decided: Some(decided.clone()),
+                ..card.clone()
+            }),
+            _ => Decision::Keep,
+        })
+        .await?;
+    Ok(swapped.stored.map(|it| it.value))
+}
+
+/// A model that no label type uses any more is usable, but not adopted.
+async fn release(app: &App, mid: u64, decided: Decided) -> Result<(), Error> {
+    let types = label_types::stored_types(app).await?;
+    if types.iter().any(|it| it.value.mid == Some(mid)) {
+        return Ok(());
+    }
+    let decide = |card: Option<&ModelCard>| match card {
+        Some(card) if card.state == ModelState::Adopted => Decision::Write(ModelCard {
+            state: ModelState::Ready,
+            decided: Some(decided.clone()),
+            ..card.clone()
+        }),
+        _ => Decision::Keep,
+    };
+    app.store.swap(&card_key(mid), decide).await?;
+    Ok(())
+}

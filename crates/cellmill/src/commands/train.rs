@@ -1,0 +1,308 @@
+//! `train`: a classifier from the cells of a data set.
+
+use cellmill_api::views::{ModelView, NewProject, ProjectView};
+use cellmill_core::ids::{Dir, TableName};
+use cellmill_core::job::JobState;
+use cellmill_core::keys::JobKind;
+use cellmill_core::messages::UnitClass;
+use cellmill_core::split::SplitRule;
+use cellmill_core::training::NetworkSettings;
+use serde::Serialize;
+
+use crate::cli::table::Table;
+use crate::cli::{Console, Error, Exit, ServerArgs};
+use crate::client::Client;
+
+use super::class_names::ClassNames;
+use super::figures::{show_classes, show_confusion, show_figures};
+use super::jobs::{self, state_of};
+
+const EXAMPLES: &str = "\
+Examples:
+  cellmill train DkxD9Kjl
+      all classes of the data set, dealt out by case, 64 pixels a side
+  cellmill train DkxD9Kjl --types LSIL,HSIL,5 --time 10m
+      three classes by name or id; no new epoch begins after ten minutes
+  cellmill train DkxD9Kjl --merge negative=1,5,positive=2,3,6,7,8
+      two classes made of several
+  cellmill train DkxD9Kjl --test-cases 1811001,1811002
+      these cases judge the network, and nothing is learned from them
+  cellmill train DkxD9Kjl --shuffle-labels
+      a check: with labels dealt out at random the test must be at chance";
+
+/// Train a classifier on the cells of a data set, and say how good it is
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct TrainArgs {
+    /// The data set's directory, such as `DkxD9Kjl`; one that is being made is waited for
+    #[arg(value_name = "DATASET")]
+    dataset: Dir,
+    #[command(flatten)]
+    server: ServerArgs,
+    /// Classes by id or name, such as `1,LSIL` [default: all of a data set that is done]
+    #[arg(
+        long,
+        value_name = "CLASSES",
+        value_delimiter = ',',
+        conflicts_with = "merge"
+    )]
+    types: Vec<String>,
+    /// Classes made of several: `negative=1,positive=2,3,6`
+    #[arg(long, value_name = "NAME=CLASSES", value_delimiter = ',')]
+    merge: Vec<String>,
+    /// Side of the network's input in pixels
+    #[arg(long, value_name = "PIXELS", default_value_t = 64)]
+    resize: u32,
+    /// Begin no new epoch after this time: `90`, `90s`, `10m`, `2h` [default: no limit]
+    #[arg(long, value_name = "TIME", value_parser = parse_seconds)]
+    time: Option<u64>,
+    /// Decides initial weights, split, order and augmentation: the same seed gives the same model
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    #[command(flatten)]
+    network: NetworkArgs,
+    /// How cells are dealt out: by `case`, by `image`, as the folders said (`fixed`), or as the predecessor did
+    /// (`legacy`)
+    #[arg(long, value_name = "RULE", default_value = "case", value_parser = ["case", "image", "fixed", "legacy"])]
+    split: String,
+    /// These cases judge: `<batch>/<case>`, or the case alone
+    #[arg(
+        long,
+        value_name = "CASES",
+        value_delimiter = ',',
+        conflicts_with = "split"
+    )]
+    test_cases: Vec<String>,
+    /// The label type whose model is replaced when the new one is not worse
+    #[arg(long, value_name = "NAME")]
+    label_type: Option<TableName>,
+    /// Deal the labels out at random: a check that nothing else is learned
+    #[arg(long)]
+    shuffle_labels: bool,
+    /// What it is for
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
+    /// Directory of the project, letters and digits [default: a random one]
+    #[arg(long)]
+    dir: Option<Dir>,
+    /// Which workers serve it
+    #[arg(long, value_name = "CLASS", value_parser = UnitClass::parse)]
+    class: Option<UnitClass>,
+    /// Do not wait until it is done
+    #[arg(long)]
+    no_wait: bool,
+}
+
+/// The network and how it learns.
+#[derive(Clone, Debug, clap::Args)]
+struct NetworkArgs {
+    /// Size of the network
+    #[arg(long, value_name = "SCALE", value_parser = ["small", "normal", "big"])]
+    scale: Option<String>,
+    /// Most epochs
+    #[arg(long, value_name = "N")]
+    epochs: Option<u32>,
+    /// Cells of one step
+    #[arg(long, value_name = "N")]
+    batch: Option<u32>,
+    /// Highest learning rate
+    #[arg(long, value_name = "RATE")]
+    learning_rate: Option<f64>,
+    /// Ends after so many epochs without a better one [default: never]
+    #[arg(long, value_name = "EPOCHS")]
+    patience: Option<u32>,
+    /// The network sees grey
+    #[arg(long)]
+    gray: bool,
+    /// No flips, turns, blur, colour jitter and shifts
+    #[arg(long)]
+    no_augment: bool,
+}
+
+impl NetworkArgs {
+    fn settings(&self) -> NetworkSettings {
+        let defaults = NetworkSettings::default();
+        NetworkSettings {
+            scale: self.scale.clone().unwrap_or(defaults.scale),
+            epochs: self.epochs.unwrap_or(defaults.epochs),
+            batch: self.batch.unwrap_or(defaults.batch),
+            learning_rate: self.learning_rate.unwrap_or(defaults.learning_rate),
+            patience: self.patience.or(defaults.patience),
+            gray: self.gray,
+            augment: !self.no_augment,
+            ..defaults
+        }
+    }
+}
+
+/// Seconds of `90`, `90s`, `10m`, `2h`.
+fn parse_seconds(text: &str) -> Result<u64, String> {
+    let (number, factor) = match text.char_indices().last() {
+        Some((at, 's')) => (&text[..at], 1),
+        Some((at, 'm')) => (&text[..at], 60),
+        Some((at, 'h')) => (&text[..at], 3600),
+        _ => (text, 1),
+    };
+    let number: Option<u64> = number.trim().parse().ok();
+    number
+        .and_then(|it| it.checked_mul(factor))
+        .ok_or_else(|| format!("`{text}` is no time, write it as `90s`, `10m` or `2h`"))
+}
+
+impl TrainArgs {
+    fn wish(&self, names: &ClassNames) -> Result<NewProject, Error> {
+        let split = match self.split.as_str() {
+            _ if !self.test_cases.is_empty() => SplitRule::Cases {
+                test: self.test_cases.clone(),
+            },
+            "image" => SplitRule::Image,
+            "fixed" => SplitRule::Fixed,
+            "legacy" => SplitRule::Legacy,
+            _ => SplitRule::Case,
+        };
+        Ok(NewProject {
+            description: self.description.clone().unwrap_or_default(),
+            dir: self.dir.clone(),
+            dataset: Some(self.dataset.clone()),
+            types: names.ids(&self.types)?,
+            class: self.class.clone(),
+            merge: names.merged(&self.merge)?,
+            parameter_resize: Some(self.resize),
+            parameter_time: self.time,
+            split: Some(split),
+            seed: Some(self.seed),
+            network: Some(self.network.settings()),
+            label_type: self.label_type.clone(),
+            shuffle_labels: self.shuffle_labels,
+            ..NewProject::of_kind(JobKind::Train)
+        })
+    }
+}
+
+/// What a training brought.
+#[derive(Clone, Debug, Serialize)]
+struct Trained {
+    project: ProjectView,
+    /// When it is done.
+    model: Option<ModelView>,
+}
+
+pub(crate) async fn run(args: &TrainArgs, console: &mut Console) -> Result<Exit, Error> {
+    let client = args.server.client()?;
+    let names = ClassNames::of_server(&client).await?;
+    let made = client.create_project(&args.wish(&names)?).await?;
+    if args.no_wait {
+        console.answer(&made, |console, made| {
+            console.line(format_args!(
+                "training {} in {}, its model will be {}",
+                made.number, made.dir, made.mid
+            ))?;
+            console.line(format_args!(
+                "follow it: cellmill jobs watch {} --kind train",
+                made.dir
+            ))
+        })?;
+        return Ok(Exit::Ok);
+    }
+    let dir = made.dir.as_str();
+    let job = jobs::wait(&client, JobKind::Train, dir, console).await?;
+    let trained = trained(&client, dir).await?;
+    console.answer(&trained, show)?;
+    Ok(jobs::exit_of(&job))
+}
+
+async fn trained(client: &Client, dir: &str) -> Result<Trained, Error> {
+    let project = client.project(dir).await?;
+    let model = match project.job.state {
+        JobState::Done => Some(client.model(project.mid).await?),
+        _ => None,
+    };
+    Ok(Trained { project, model })
+}
+
+fn show(console: &mut Console, trained: &Trained) -> Result<(), Error> {
+    let Trained { project, model } = trained;
+    let dir = &project.dir;
+    let mut table = Table::of_pairs();
+    let mut row = |what: &str, value: String| table.row([what.to_owned(), value]);
+    row("training", format!("{} in {dir}", project.number));
+    row("state", state_of(console, &project.job));
+    if let Some(error) = &project.job.error {
+        row("error", error.clone());
+    }
+    row("data set", project.dataset.to_string());
+    let Some(model) = model else {
+        row("log", format!("cellmill jobs log {dir} --kind train"));
+        return console.line(table.render());
+    };
+    for (what, value) in super::models::facts(model) {
+        row(what, value);
+    }
+    console.line(table.render())?;
+    show_measured(console, model)?;
+    let mut paths = Table::new(["to look at", ""]);
+    let mut path = |path: String, what: &str| paths.row([path, what.to_owned()]);
+    path(
+        format!("projects/{dir}/curves.png"),
+        "loss and accuracy by epoch",
+    );
+    path(
+        format!("projects/{dir}/confusion.png"),
+        "truth and prediction",
+    );
+    path(
+        format!("projects/{dir}/split.csv"),
+        "every cell with its part and what was predicted",
+    );
+    path(format!("{}.json", model.file), "the model's card");
+    console.line("")?;
+    console.line(paths.render())?;
+    console.line(format_args!(
+        "\nnext: cellmill predict {} --model {}",
+        project.dataset, model.mid
+    ))
+}
+
+/// The figures of a model's card, as far as it has some.
+pub(super) fn show_measured(console: &mut Console, model: &ModelView) -> Result<(), Error> {
+    let parts = [
+        ("test", &model.test),
+        ("validation", &model.validation),
+        ("baseline", &model.baseline),
+    ];
+    let columns: Vec<_> = parts
+        .iter()
+        .filter_map(|(name, it)| Some((*name, it.as_ref()?)))
+        .collect();
+    if columns.is_empty() {
+        return Ok(());
+    }
+    console.line("")?;
+    show_figures(console, &columns)?;
+    let names: Vec<String> = model
+        .classes
+        .iter()
+        .map(|it| format!("{} {}", it.id, it.name))
+        .collect();
+    let Some(judged) = model.test.as_ref().or(model.validation.as_ref()) else {
+        return Ok(());
+    };
+    show_classes(console, &names, judged)?;
+    show_confusion(console, &names, &judged.confusion)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_units() {
+        assert_eq!(parse_seconds("90"), Ok(90));
+        assert_eq!(parse_seconds("90s"), Ok(90));
+        assert_eq!(parse_seconds("10m"), Ok(600));
+        assert_eq!(parse_seconds("2h"), Ok(7200));
+        for bad in ["", "m", "10 minutes", "-1", "99999999999999999999h"] {
+            assert!(parse_seconds(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! Random changes of training pictures: what a cell may look like under another turn, focus and stain.
+
+use crate::rng::{Purpose, Rng};
+use crate::samples::{Normalisation, Samples};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+/// How strongly pictures are changed. 0 or `false` switches a change off.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Augment {
+    /// Mirror, with probability 1/2.
+    pub flips: bool,
+    /// Turn by 0, 90, 180 or 270 degrees.
+    pub quarter_turns: bool,
+    /// Move by up to this part of the side, both ways; the edge is repeated.
+    pub shift: f64,
+    /// Times 1 - this to 1 + this.
+    pub brightness: f64,
+    /// Distance to the mean grey, times 1 - this to 1 + this.
+    pub contrast: f64,
+    /// Distance to each pixel's grey, times 1 - this to 1 + this.
+    pub saturation: f64,
+    /// Probability of a blur, of a strength drawn anew.
+    pub blur: f64,
+}
+
+impl Default for Augment {
+    fn default() -> Self {
+        Self {
+            flips: true,
+            quarter_turns: true,
+            shift: 0.06,
+            brightness: 0.1,
+            contrast: 0.1,
+            saturation: 0.1,
+            blur: 0.1,
+        }
+    }
+}
+
+impl Augment {
+    /// Pictures as they are.
+    pub const NONE: Self = Self {
+        flips: false,
+        quarter_turns: false,
+        shift: 0.0,
+        brightness: 0.0,
+        contrast: 0.0,
+        saturation: 0.0,
+        blur: 0.0,
+    };
+
+    /// Everything that is wrong with it, a line each.
+    pub fn problems(&self) -> Vec<String> {
+        let parts = [
+            ("augment.shift", self.shift, 0.5),
+            ("augment.brightness", self.brightness, 0.9),
+            ("augment.contrast", self.contrast, 0.9),
+            ("augment.saturation", self.saturation, 1.0),
+            ("augment.blur", self.blur, 1.0),
+        ];
+        parts
+            .into_iter()
+            .filter(|(_, value, high)| !(0.0..=*high).contains(value))
+            .map(|(name, value, high)| format!("{name} is {value}, it goes from 0 to {high}"))
+            .collect()
+    }
+
+    /// Fills `out` with the samples of these numbers, each changed by the draws of (seed, epoch, number).
+    pub(crate) fn batch(
+        &self,
+        samples: &Samples,
+        indices: &[usize],
+        normalisation: &Normalisation,
+        [seed, epoch]: [u64; 2],
+        out: &mut [f32],
+    ) {
+        let one = samples.side() * samples.side() * 3;
+        out.par_chunks_mut(one).zip(indices).for_each(|(out, at)| {
+            let mut rng = Rng::new(seed, Purpose::Augment, [epoch, *at as u64]);
+            self.picture(samples.picture(*at), samples.side(), &mut rng, out);
+            normalisation.apply_to_parts(out);
+        });
+    }
+
+    /// Fills `out` with a changed picture, values from 0 to 1. The number of draws does not depend on the
+    /// settings, so that switching one change off moves no other.
+    pub fn picture(&self, pixels: &[u8], side: usize, rng: &mut Rng, out: &mut [f32]) {
+        let place = Place::draw(self, side, rng);
+        let colour = Colour::draw(self, rng);
+        let blurred = rng.chance(self.blur);
+        let strength = rng.uniform() as f32;
+        place.apply(pixels, side, out);
+        colour.apply(out);
+        if blurred {
+            blur(out, side, strength);
+        }
+    }
+}
+
+/// Where the pixels come from.
+struct Place {
+    mirror: bool,
+    turns: usize,
+    down: isize,
+    right: isize,
+}
+
+impl Place {
+    fn draw(it: &Augment, side: usize, rng: &mut Rng) -> Self {
+        let (mirror, turns) = (rng.chance(0.5), rng.below(4));
+        let reach = it.shift * side as f64;
+        let mut shift = || rng.between(-reach, reach).round() as isize;
+        Self {
+            mirror: it.flips && mirror,
+            turns: if it.quarter_turns { turns } else { 0 },
+            down: shift(),
+            right: shift(),
+        }
+    }
+
+    fn apply(&self, pixels: &[u8], side: usize, out: &mut [f32]) {
+        let last = side - 1;
+        for (y, line) in out.chunks_exact_mut(side * 3).enumerate() {
+            let y = y.saturating_add_signed(self.down).min(last);
+            for (x, out) in line.chunks_exact_mut(3).enumerate() {
+                let x = x.saturating_add_signed(self.right).min(last);
+                let x = if self.mirror { last - x } else { x };
+                let (y, x) = match self.turns {
+                    0 => (y, x),
+                    1 => (x, last - y),
+                    2 => (last - y, last - x),
+                    _ => (last - x, y),
+                };
+                for (out, pixel) in out.iter_mut().zip(&pixels[(y * side + x) * 3..][..3]) {
+                    *out = f32::from(*pixel) / 255.0;
+                }
+            }
+        }
+    }
+}
+
+/// Factors of brightness, saturation and contrast.
+struct Colour([f32; 3]);
+
+/// The luma of Rec. 601.
+fn luma(pixel: &[f32]) -> f32 {
+    0.299 * pixel[0] + 0.587 * pixel[1] + 0.114 * pixel[2]
+}
+
+impl Colour {
+    fn draw(it: &Augment, rng: &mut Rng) -> Self {
+        let strengths = [it.brightness, it.saturation, it.contrast];
+        Self(strengths.map(|it| rng.between(1.0 - it, 1.0 + it) as f32))
+    }
+
+    fn apply(&self, picture: &mut [f32]) {
+        let [brightness, saturation, contrast] = self.0;
+        // Factors of 1 would still round.
+        if self.0.map(f32::to_bits) == [1.0_f32.to_bits(); 3] {
+            return;
+        }
+        let n = picture.len() as f32 / 3.0;
+        let mean = picture.chunks_exact(3).map(luma).sum::<f32>() / n * brightness;
+        for pixel in picture.chunks_exact_mut(3) {
+            let grey = luma(pixel) * brightness;
+            for value in pixel {
+                let coloured = grey + (*value * brightness - grey) * saturation;
+                *value = (mean + (coloured - mean) * contrast).clamp(0.0, 1.0);
+            }
+        }
+    }
+}
+
+/// Mixes the picture with its 3 x 3 binomial blur. The edge is repeated.
+fn blur(picture: &mut [f32], side: usize, strength: f32) {
+    let across = smooth(picture, side, 3, 1);
+    let down = smooth(&across, side, side * 3, side);
+    for (value, blurred) in picture.iter_mut().zip(down) {
+        *value += strength * (blurred - *value);
+    }
+}
+
+/// Each value becomes (one before + 2 * itself + one after) / 4, along the axis whose neighbours lie `step`
+/// values apart; `unit` tells the axis: pixels of a row (1) or rows (`side`).
+fn smooth(picture: &[f32], side: usize, step: usize, unit: usize) -> Vec<f32> {
+    (0..picture.len())
+        .map(|at| {
+            let position = at / 3 / unit % side;
+            let before = if position == 0 { at } else { at - step };
+            let after = if position + 1 == side { at } else { at + step };
+            (picture[before] + 2.0 * picture[at] + picture[after]) / 4.0
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn picture(side: usize) -> Vec<u8> {
+        (0..side * side * 3)
+            .map(|it| (it * 37 % 256) as u8)
+            .collect()
+    }
+
+    fn changed(it: &Augment, seed: u64) -> Vec<f32> {
+        let mut out = vec![0.0; 5 * 5 * 3];
+        let mut rng = Rng::new(seed, Purpose::Augment, [0, 0]);
+        it.picture(&picture(5), 5, &mut rng, &mut out);
+        out
+    }
+
+    #[test]
+    fn nothing_switched_on_changes_nothing() {
+        let plain: Vec<f32> = picture(5).iter().map(|it| f32::from(*it) / 255.0).collect();
+        for seed in 0..20 {
+            assert_eq!(changed(&Augment::NONE, seed), plain);
+        }
+    }
+
+    #[test]
+    fn flips_and_turns_reach_all_eight_positions_and_lose_no_pixel() {
+        let it = Augment {
+            flips: true,
+            quarter_turns: true,
+            ..Augment::NONE
+        };
+        let mut seen: Vec<Vec<f32>> = (0..200).map(|seed| changed(&it, seed)).collect();
+        let sorted = |mut it: Vec<f32>| {
+            it.sort_by(f32::total_cmp);
+            it
+        };
+        let plain = sorted(changed(&Augment::NONE, 0));
+        for it in &seen {
+            assert_eq!(sorted(it.clone()), plain);
+        }
+        seen.sort_by(|a, b| a.partial_cmp(b).unwrap());
+        seen.dedup();
+        assert_eq!(seen.len(), 8);
+    }
+
+    #[test]
+    fn a_change_switched_on_leaves_the_draws_of_the_others_alone() {
+        let turned = Augment {
+            quarter_turns: true,
+            ..Augment::NONE
+        };
+        let both = Augment {
+            brightness: 0.01,
+            ..turned
+        };
+        for seed in 0..50 {
+            let (a, b) = (changed(&turned, seed), changed(&both, seed));
+            assert!(
+                a.iter().zip(&b).all(|(a, b)| (a - b).abs() <= 0.0101),
+                "seed {seed}"
+            );
+        }
+    }
+
+    #[test]
+    fn values_stay_between_0_and_1_and_a_blur_lowers_the_contrast() {
+        let strong = Augment {
+            brightness: 0.9,
+            contrast: 0.9,
+            saturation: 1.0,
+            blur: 1.0,
+            shift: 0.5,
+            ..Augment::default()
+        };
+        for seed in 0..50 {
+            assert!(
+                changed(&strong, seed)
+                    .iter()
+                    .all(|it| (0.0..=1.0).contains(it))
+            );
+        }
+        let blurred = Augment {
+            blur: 1.0,
+            ..Augment::NONE
+        };
+        let roughness = |it: &[f32]| it.windows(4).map(|it| (it[3] - it[0]).abs()).sum::<f32>();
+        assert!(roughness(&changed(&blurred, 1)) < roughness(&changed(&Augment::NONE, 1)));
+        assert_eq!(
+            Augment {
+                shift: f64::NAN,
+                ..strong
+            }
+            .problems()
+            .len(),
+            1
+        );
+    }
+}

@@ -1,0 +1,233 @@
+//! A trained network that answers: from bytes, to bytes, and scores for pictures.
+
+use crate::device::OpenDevice;
+use crate::layers::Pass;
+use crate::layers::values::{read, write};
+use crate::models::{Architecture, Network};
+use crate::samples::{Normalisation, Samples, grey};
+use crate::state::{self, FileError};
+use serde::{Deserialize, Serialize};
+
+/// What a classifier's file says about it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelSpec {
+    /// The version of this description.
+    pub v: u32,
+    pub architecture: Architecture,
+    /// Whether the network sees pictures in grey.
+    pub gray: bool,
+    /// Of the pictures that it was trained on.
+    pub normalisation: Normalisation,
+}
+
+/// The version of [`ModelSpec`] that is written and read.
+pub(crate) const SPEC_VERSION: u32 = 1;
+
+impl ModelSpec {
+    fn problems(&self) -> Vec<String> {
+        let mut problems = self.architecture.problems();
+        if self.v != SPEC_VERSION {
+            problems.push(format!(
+                "version is {}, this program reads {SPEC_VERSION}",
+                self.v
+            ));
+        }
+        let Normalisation { mean, deviation } = self.normalisation;
+        if !mean.iter().all(|it| it.is_finite())
+            || !deviation.iter().all(|it| it.is_finite() && *it > 0.0)
+        {
+            problems.push("normalisation needs finite means and deviations above 0".to_owned());
+        }
+        problems
+    }
+}
+
+/// What a classifier says about one picture.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scored {
+    /// One a class; softmax makes probabilities of them.
+    pub logits: Vec<f32>,
+    /// The feature vector, for search among like pictures.
+    pub features: Vec<f32>,
+}
+
+impl Scored {
+    /// The class of the largest logit, the first of equals.
+    pub fn class(&self) -> usize {
+        argmax(&self.logits)
+    }
+}
+
+pub(crate) fn argmax(logits: &[f32]) -> usize {
+    (1..logits.len()).fold(
+        0,
+        |best, at| if logits[at] > logits[best] { at } else { best },
+    )
+}
+
+/// Why pictures can't be scored.
+#[derive(Debug, thiserror::Error)]
+pub enum PredictError {
+    #[error(
+        "pictures of side {given} were given to a network for side {expected}\nhint: resize the crops to {expected} x {expected}"
+    )]
+    Side { expected: usize, given: usize },
+    #[error("pixels end within a picture: {given} bytes, a picture of side {side} has {one}")]
+    Cut {
+        side: usize,
+        one: usize,
+        given: usize,
+    },
+    #[error("a batch of 0 pictures never ends")]
+    Batch,
+    #[error("the network could not compute")]
+    Network(#[source] candle_core::Error),
+}
+
+/// A network with its description.
+#[derive(Debug)]
+pub struct Classifier {
+    spec: ModelSpec,
+    network: Network,
+    pass: Pass,
+}
+
+impl Classifier {
+    pub(crate) fn new(spec: ModelSpec, network: Network, device: OpenDevice) -> Self {
+        let pass = Pass::new(&device.candle(), 0);
+        Self {
+            spec,
+            network,
+            pass,
+        }
+    }
+
+    /// Reads a file that [`Self::to_bytes`] made. Sizes are checked against the limits before
+    /// memory is asked for.
+    pub fn from_bytes(bytes: &[u8], device: &OpenDevice) -> Result<Self, FileError> {
+        let (file, description) = state::parse(bytes)?;
+        let spec: ModelSpec =
+            serde_json::from_str(&description).map_err(|it| FileError::Description {
+                reason: it.to_string(),
+            })?;
+        let problems = spec.problems();
+        if !problems.is_empty() {
+            return Err(FileError::Impossible { problems });
+        }
+        let build = spec.architecture.build(0.0, 0, &device.candle());
+        let mut network = build.map_err(FileError::Network)?;
+        let values = state::named(&file, &mut network, "")?;
+        if let Some(name) = file
+            .names()
+            .into_iter()
+            .find(|it| !values.contains_key(*it))
+        {
+            return Err(FileError::Unknown {
+                name: name.to_owned(),
+            });
+        }
+        state::restore(&mut network, &values).map_err(FileError::Network)?;
+        Ok(Self::new(spec, network, *device))
+    }
+
+    /// A safetensors file: the weights under `PyTorch`'s names and shapes, the description in the metadata.
+    /// Equal classifiers give equal bytes.
+    pub fn to_bytes(&mut self) -> Result<Vec<u8>, FileError> {
+        let values = state::values_of(&mut self.network).map_err(FileError::Network)?;
+        Ok(state::to_bytes(&values, description(&self.spec)))
+    }
+
+    pub const fn spec(&self) -> &ModelSpec {
+        &self.spec
+    }
+
+    /// Scores all samples, `batch` at a time.
+    pub fn predict(
+        &mut self,
+        samples: &Samples,
+        batch: usize,
+    ) -> Result<Vec<Scored>, PredictError> {
+        let expected = self.spec.architecture.side;
+        if samples.side() != expected && !samples.is_empty() {
+            return Err(PredictError::Side {
+                expected,
+                given: samples.side(),
+            });
+        }
+        let mut out = Vec::with_capacity(samples.len());
+        self.predict_pixels(samples.pixels(), batch, &mut |it| out.push(it))?;
+        Ok(out)
+    }
+
+    /// Scores pictures of the network's side, RGB, row after row, and hands each result on in their order. The
+    /// last bits of a result may depend on the size of its batch, never on the number of threads.
+    pub fn predict_pixels(
+        &mut self,
+        pixels: &[u8],
+        batch: usize,
+        each: &mut dyn FnMut(Scored),
+    ) -> Result<(), PredictError> {
+        let side = self.spec.architecture.side;
+        let one = side * side * 3;
+        if batch == 0 {
+            return Err(PredictError::Batch);
+        }
+        if !pixels.len().is_multiple_of(one) {
+            return Err(PredictError::Cut {
+                side,
+                one,
+                given: pixels.len(),
+            });
+        }
+        for pixels in pixels.chunks(batch.saturating_mul(one)) {
+            self.score(pixels, each).map_err(PredictError::Network)?;
+        }
+        Ok(())
+    }
+
+    fn score(
+        &mut self,
+        pixels: &[u8],
+        each: &mut dyn FnMut(Scored),
+    ) -> Result<(), candle_core::Error> {
+        let Architecture {
+            side,
+            n_classes,
+            features,
+            ..
+        } = self.spec.architecture;
+        let x = self
+            .pass
+            .take(&[pixels.len() / (side * side * 3), side, side, 3])?;
+        let grey_pixels;
+        let pixels = if self.spec.gray {
+            let mut copy = pixels.to_vec();
+            grey(&mut copy);
+            grey_pixels = copy;
+            &grey_pixels
+        } else {
+            pixels
+        };
+        write(&x, |x| self.spec.normalisation.apply(pixels, x))?;
+        let output = self.network.infer(x, &mut self.pass)?;
+        {
+            let (all_logits, all_features) = (read(&output.logits)?, read(&output.features)?);
+            let rows = all_logits
+                .chunks_exact(n_classes)
+                .zip(all_features.chunks_exact(features));
+            for (logits, features) in rows {
+                each(Scored {
+                    logits: logits.to_vec(),
+                    features: features.to_vec(),
+                });
+            }
+        }
+        self.pass.give(output.logits);
+        Ok(())
+    }
+}
+
+pub(crate) fn description(spec: &ModelSpec) -> String {
+    serde_json::to_string(spec).expect("a description has text keys and finite numbers")
+}

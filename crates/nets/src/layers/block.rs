@@ -1,0 +1,121 @@
+//! What most networks are built of: a linear map and the batch normalisation behind it.
+
+use super::{BatchNorm, Convolution, Depthwise, Layer, Linear, Pass, Visitor};
+use candle_core::{Result, Tensor};
+
+/// A convolution or linear layer, batch normalisation, and the rectifier if the normalisation has one.
+///
+/// In inference the normalisation is folded into the weights, so a block is one operation. In a file the map
+/// is `0` and the normalisation `1`, as in `PyTorch`'s `Sequential`.
+#[derive(Debug)]
+pub struct Block {
+    map: Map,
+    norm: BatchNorm,
+    folded: Option<Folded>,
+}
+
+/// The layers that a normalisation can be folded into.
+#[derive(Debug)]
+pub enum Map {
+    Convolution(Convolution),
+    Depthwise(Depthwise),
+    Linear(Linear),
+}
+
+#[derive(Debug)]
+struct Folded {
+    weights: Vec<f32>,
+    bias: Vec<f32>,
+}
+
+impl From<Convolution> for Map {
+    fn from(it: Convolution) -> Self {
+        Self::Convolution(it)
+    }
+}
+
+impl From<Depthwise> for Map {
+    fn from(it: Depthwise) -> Self {
+        Self::Depthwise(it)
+    }
+}
+
+impl From<Linear> for Map {
+    fn from(it: Linear) -> Self {
+        Self::Linear(it)
+    }
+}
+
+impl Map {
+    fn layer(&mut self) -> &mut dyn Layer {
+        match self {
+            Self::Convolution(it) => it,
+            Self::Depthwise(it) => it,
+            Self::Linear(it) => it,
+        }
+    }
+
+    fn folded(&self, factors: &[f32]) -> Result<Vec<f32>> {
+        match self {
+            Self::Convolution(it) => it.folded(factors),
+            Self::Depthwise(it) => it.folded(factors),
+            Self::Linear(it) => it.folded(factors),
+        }
+    }
+
+    fn apply(&self, x: &Tensor, it: &Folded, relu: bool, pass: &mut Pass) -> Result<Tensor> {
+        let (weights, bias) = (&it.weights, Some(it.bias.as_slice()));
+        match self {
+            Self::Convolution(it) => it.apply(x, weights, bias, relu, pass),
+            Self::Depthwise(it) => it.apply(x, weights, bias, relu, pass),
+            Self::Linear(it) => it.apply(x, weights, bias, relu, pass),
+        }
+    }
+}
+
+impl Block {
+    pub fn new(map: impl Into<Map>, norm: BatchNorm) -> Self {
+        Self {
+            map: map.into(),
+            norm,
+            folded: None,
+        }
+    }
+}
+
+impl Layer for Block {
+    fn forward(&mut self, x: Tensor, pass: &mut Pass) -> Result<Tensor> {
+        // The step that follows changes weights and statistics.
+        self.folded = None;
+        let x = self.map.layer().forward(x, pass)?;
+        self.norm.forward(x, pass)
+    }
+
+    fn backward(&mut self, dy: Tensor, wanted: bool, pass: &mut Pass) -> Result<Option<Tensor>> {
+        match self.norm.backward(dy, true, pass)? {
+            Some(dy) => self.map.layer().backward(dy, wanted, pass),
+            None => Ok(None),
+        }
+    }
+
+    fn infer(&mut self, x: Tensor, pass: &mut Pass) -> Result<Tensor> {
+        let folded = if let Some(it) = self.folded.take() {
+            it
+        } else {
+            let (factors, bias) = self.norm.folded()?;
+            let weights = self.map.folded(&factors)?;
+            Folded { weights, bias }
+        };
+        let y = self.map.apply(&x, &folded, self.norm.has_relu(), pass)?;
+        self.folded = Some(folded);
+        pass.give(x);
+        Ok(y)
+    }
+
+    fn visit(&mut self, prefix: &str, visitor: &mut Visitor<'_>) -> Result<()> {
+        // A visitor may change what it sees.
+        self.folded = None;
+        self.map.layer().visit(&format!("{prefix}0."), visitor)?;
+        self.norm.visit(&format!("{prefix}1."), visitor)
+    }
+}

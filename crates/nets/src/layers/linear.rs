@@ -1,0 +1,144 @@
+//! The linear layer.
+
+use super::values::{read, write};
+use super::{Layer, Parameter, Pass, Slot, Visitor, kept};
+use crate::kernels::convolution::{self as dense, Convolution};
+use crate::rng::Rng;
+use candle_core::{Device, Result, Tensor};
+
+/// `[n, inputs]` to `[n, outputs]`. Weight: `[outputs, inputs]`, and a bias if asked.
+///
+/// To the kernels it is a 1x1 convolution of images of one pixel.
+#[derive(Debug)]
+pub struct Linear {
+    pub(super) weight: Parameter,
+    bias: Option<Parameter>,
+    x: Option<Tensor>,
+}
+
+impl Linear {
+    /// Weights of variance 1 / inputs, bias 0.
+    pub fn new(
+        [inputs, outputs]: [usize; 2],
+        bias: bool,
+        rng: &mut Rng,
+        device: &Device,
+    ) -> Result<Self> {
+        let deviation = (1.0 / inputs as f64).sqrt();
+        let bias = bias.then(|| Parameter::constant(outputs, 0.0, device));
+        Ok(Self {
+            weight: Parameter::normal(&[outputs, inputs], deviation, rng, device)?,
+            bias: bias.transpose()?,
+            x: None,
+        })
+    }
+
+    fn shape(&self, x: &Tensor) -> Result<Convolution> {
+        let (n, c) = x.dims2()?;
+        let (o, inputs) = self.weight.value.dims2()?;
+        if c != inputs {
+            let text = format!("a linear layer over {inputs} features was given {c}");
+            return Err(candle_core::Error::Msg(text));
+        }
+        Ok(Convolution {
+            n,
+            h: 1,
+            w: 1,
+            c,
+            o,
+            kernel: 1,
+            stride: 1,
+            padding: 0,
+        })
+    }
+
+    pub(super) fn apply(
+        &self,
+        x: &Tensor,
+        weights: &[f32],
+        bias: Option<&[f32]>,
+        relu: bool,
+        pass: &mut Pass,
+    ) -> Result<Tensor> {
+        let it = self.shape(x)?;
+        let y = pass.take(&[it.n, it.o])?;
+        let values = read(x)?;
+        write(&y, |y| dense::forward(&it, &values, weights, bias, relu, y))?;
+        Ok(y)
+    }
+
+    /// The weights, each output times its factor.
+    pub(super) fn folded(&self, factors: &[f32]) -> Result<Vec<f32>> {
+        let mut weights = read(&self.weight.value)?.to_vec();
+        let inputs = weights.len() / factors.len();
+        for (weights, factor) in weights.chunks_exact_mut(inputs).zip(factors) {
+            for it in weights.iter_mut() {
+                *it *= factor;
+            }
+        }
+        Ok(weights)
+    }
+
+    fn output(&self, x: &Tensor, pass: &mut Pass) -> Result<Tensor> {
+        let bias = self.bias.as_ref().map(|it| read(&it.value)).transpose()?;
+        self.apply(x, &read(&self.weight.value)?, bias.as_deref(), false, pass)
+    }
+}
+
+impl Layer for Linear {
+    fn forward(&mut self, x: Tensor, pass: &mut Pass) -> Result<Tensor> {
+        let y = self.output(&x, pass)?;
+        self.x = Some(x);
+        Ok(y)
+    }
+
+    fn backward(&mut self, dy: Tensor, wanted: bool, pass: &mut Pass) -> Result<Option<Tensor>> {
+        let x = kept(&mut self.x)?;
+        let it = self.shape(&x)?;
+        let dy_values = read(&dy)?;
+        {
+            let x = read(&x)?;
+            write(&self.weight.gradient, |dw| {
+                dense::backward_weights(&it, &x, &dy_values, dw);
+            })?;
+        }
+        if let Some(bias) = &self.bias {
+            write(&bias.gradient, |sum| {
+                sum.fill(0.0);
+                for row in dy_values.chunks_exact(it.o) {
+                    sum.iter_mut().zip(row).for_each(|(sum, dy)| *sum += dy);
+                }
+            })?;
+        }
+        let dx = if wanted {
+            let weights = read(&self.weight.value)?;
+            write(&x, |dx| {
+                dense::backward_input(&it, &weights, &dy_values, dx);
+            })?;
+            Some(x)
+        } else {
+            pass.give(x);
+            None
+        };
+        drop(dy_values);
+        pass.give(dy);
+        Ok(dx)
+    }
+
+    fn infer(&mut self, x: Tensor, pass: &mut Pass) -> Result<Tensor> {
+        let y = self.output(&x, pass)?;
+        pass.give(x);
+        Ok(y)
+    }
+
+    fn visit(&mut self, prefix: &str, visitor: &mut Visitor<'_>) -> Result<()> {
+        visitor(
+            &format!("{prefix}weight"),
+            Slot::Parameter(&mut self.weight),
+        )?;
+        match &mut self.bias {
+            Some(bias) => visitor(&format!("{prefix}bias"), Slot::Parameter(bias)),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Reading and writing candle tensors as slices, and keeping them for the next step.
+
+use candle_core::{
+    CpuStorage, DType, Error, InplaceOp1, Layout, Result, Storage, StorageRef, Tensor,
+};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::ops::{Deref, Range};
+
+/// The values of a tensor, borrowed.
+pub(crate) struct Values<'a> {
+    storage: StorageRef<'a>,
+    range: Range<usize>,
+}
+
+impl Deref for Values<'_> {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        match &*self.storage {
+            Storage::Cpu(CpuStorage::F32(values)) => &values[self.range.clone()],
+            _ => unreachable!("`read` looked"),
+        }
+    }
+}
+
+/// The values of a contiguous `f32` tensor in the processor's memory.
+pub(crate) fn read(tensor: &Tensor) -> Result<Values<'_>> {
+    let (storage, layout) = tensor.storage_and_layout();
+    if !matches!(&*storage, Storage::Cpu(CpuStorage::F32(_))) {
+        return Err(Error::Msg(
+            "these layers compute with f32 on the processor".to_owned(),
+        ));
+    }
+    let (start, end) = contiguous(layout)?;
+    Ok(Values {
+        storage,
+        range: start..end,
+    })
+}
+
+fn contiguous(layout: &Layout) -> Result<(usize, usize)> {
+    layout
+        .contiguous_offsets()
+        .ok_or_else(|| Error::Msg("a layer's values are contiguous".to_owned()))
+}
+
+/// Runs `body` on the values of a tensor, which it may change in place. Every handle to the tensor sees the
+/// change, so only a tensor that its layer owns goes in here.
+pub(crate) fn write<R>(tensor: &Tensor, body: impl FnOnce(&mut [f32]) -> R) -> Result<R> {
+    let op = Write {
+        body: RefCell::new(Some(body)),
+        result: RefCell::new(None),
+    };
+    tensor.inplace_op1(&op)?;
+    Ok(op
+        .result
+        .into_inner()
+        .expect("an op that succeeded was run"))
+}
+
+/// Candle's door to changing values in place.
+struct Write<F, R> {
+    body: RefCell<Option<F>>,
+    result: RefCell<Option<R>>,
+}
+
+impl<R, F: FnOnce(&mut [f32]) -> R> InplaceOp1 for Write<F, R> {
+    fn name(&self) -> &'static str {
+        "write"
+    }
+
+    fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> Result<()> {
+        let CpuStorage::F32(values) = storage else {
+            return Err(Error::Msg("these layers compute with f32".to_owned()));
+        };
+        let (start, end) = contiguous(layout)?;
+        let body = self.body.take().expect("an op is run once");
+        self.result.replace(Some(body(&mut values[start..end])));
+        Ok(())
+    }
+}
+
+/// Tensors that are free to be written over. A step asks for the same sizes as the one before it, so after
+/// the first step nothing is allocated and no fresh page is touched.
+#[derive(Debug, Default)]
+pub struct Buffers {
+    free: HashMap<usize, Vec<Tensor>>,
+}
+
+impl Buffers {
+    /// A tensor of this shape with any content.
+    pub fn take(&mut self, shape: &[usize], device: &candle_core::Device) -> Result<Tensor> {
+        match self
+            .free
+            .get_mut(&shape.iter().product())
+            .and_then(Vec::pop)
+        {
+            Some(tensor) => tensor.reshape(shape),
+            None => Tensor::zeros(shape, DType::F32, device),
+        }
+    }
+
+    /// Gives back a tensor that nobody reads any more.
+    pub fn give(&mut self, tensor: Tensor) {
+        let free = self.free.entry(tensor.elem_count()).or_default();
+        free.push(tensor);
+    }
+}

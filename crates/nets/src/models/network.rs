@@ -1,0 +1,77 @@
+//! A classifier network: layers that give features, dropout, and a linear layer that gives classes.
+
+use crate::layers::{Dropout, Layer, Linear, Pass, Visitor};
+use candle_core::{Result, Tensor};
+
+/// A chain of layers with two results.
+#[derive(Debug)]
+pub struct Network {
+    /// With the prefix of each layer's names.
+    layers: Vec<(String, Box<dyn Layer>)>,
+    dropout: Dropout,
+    classes: Linear,
+}
+
+/// What a network says about a batch.
+#[derive(Debug)]
+pub struct Output {
+    /// `[n, features]`
+    pub features: Tensor,
+    /// `[n, classes]`
+    pub logits: Tensor,
+}
+
+impl Network {
+    pub(super) fn new(
+        layers: Vec<(String, Box<dyn Layer>)>,
+        dropout: f64,
+        classes: Linear,
+    ) -> Self {
+        Self {
+            layers,
+            dropout: Dropout::new(dropout),
+            classes,
+        }
+    }
+
+    /// Logits `[n, classes]` of pictures `[n, side, side, 3]` in training mode.
+    pub fn forward(&mut self, mut x: Tensor, pass: &mut Pass) -> Result<Tensor> {
+        for (_, layer) in &mut self.layers {
+            x = layer.forward(x, pass)?;
+        }
+        let x = self.dropout.forward(x, pass)?;
+        self.classes.forward(x, pass)
+    }
+
+    /// Sets the gradient of every parameter, from the loss's gradient in the logits.
+    pub fn backward(&mut self, dy: Tensor, pass: &mut Pass) -> Result<()> {
+        let mut dy = self.classes.backward(dy, true, pass)?;
+        if let Some(it) = dy {
+            dy = self.dropout.backward(it, true, pass)?;
+        }
+        for (at, (_, layer)) in self.layers.iter_mut().enumerate().rev() {
+            let Some(it) = dy else { break };
+            dy = layer.backward(it, at > 0, pass)?;
+        }
+        Ok(())
+    }
+
+    /// Features and logits in inference mode. Give both back to `pass` after reading them.
+    pub fn infer(&mut self, mut x: Tensor, pass: &mut Pass) -> Result<Output> {
+        for (_, layer) in &mut self.layers {
+            x = layer.infer(x, pass)?;
+        }
+        // The class layer reuses the memory of what it is given.
+        let features = x.copy()?;
+        let logits = self.classes.infer(x, pass)?;
+        Ok(Output { features, logits })
+    }
+
+    /// Shows every named value, in a fixed order.
+    pub fn visit(&mut self, visitor: &mut Visitor<'_>) -> Result<()> {
+        for (prefix, layer) in &mut self.layers {
+            layer.visit(prefix, visitor)?;
+        }
+        self.classes.visit("classes.", visitor)
+    }
+}

@@ -1,0 +1,179 @@
+//! `AdamW` and its learning rate.
+
+use crate::kernels::kernel;
+use crate::layers::values::{read, write};
+use crate::layers::{Parameter, Slot};
+use crate::models::Network;
+use candle_core::Result;
+use rayon::prelude::*;
+use std::f64::consts::PI;
+
+/// `AdamW` (Loshchilov and Hutter 2019) with `PyTorch`'s defaults for what is not set: betas 0.9 and 0.999,
+/// epsilon 1e-8. Weight decay is decoupled, and left out for biases and batch normalisation.
+#[derive(Clone, Debug)]
+pub struct AdamW {
+    pub weight_decay: f64,
+    /// Steps done.
+    pub(crate) steps: u64,
+    /// First and second moments of each parameter, in the order of the network's visit.
+    pub(crate) moments: Vec<[Vec<f32>; 2]>,
+}
+
+const BETAS: [f64; 2] = [0.9, 0.999];
+const EPSILON: f64 = 1e-8;
+/// Values of one task.
+const CHUNK: usize = 1 << 14;
+
+/// The numbers of one step, the same for all values of a parameter.
+#[derive(Clone, Copy)]
+struct Step {
+    keep: f32,
+    rate: f32,
+    root: f32,
+}
+
+impl AdamW {
+    pub const fn new(weight_decay: f64) -> Self {
+        Self {
+            weight_decay,
+            steps: 0,
+            moments: Vec::new(),
+        }
+    }
+
+    /// Moves every parameter against its gradient.
+    pub fn step(&mut self, network: &mut Network, learning_rate: f64) -> Result<()> {
+        self.steps += 1;
+        let mut at = 0;
+        network.visit(&mut |_, slot| {
+            let Slot::Parameter(parameter) = slot else {
+                return Ok(());
+            };
+            if at == self.moments.len() {
+                let n = parameter.value.elem_count();
+                self.moments.push([vec![0.0; n], vec![0.0; n]]);
+            }
+            at += 1;
+            self.update(at - 1, parameter, learning_rate)
+        })
+    }
+
+    fn update(&mut self, at: usize, parameter: &Parameter, learning_rate: f64) -> Result<()> {
+        let decay = if parameter.decay {
+            self.weight_decay
+        } else {
+            0.0
+        };
+        let correction = |beta: f64| 1.0 - beta.powf(self.steps as f64);
+        let step = Step {
+            keep: (1.0 - learning_rate * decay) as f32,
+            rate: (learning_rate / correction(BETAS[0])) as f32,
+            root: correction(BETAS[1]).sqrt() as f32,
+        };
+        let [first, second] = &mut self.moments[at];
+        let gradient = read(&parameter.gradient)?;
+        write(&parameter.value, |value| {
+            value
+                .par_chunks_mut(CHUNK)
+                .zip(gradient.par_chunks(CHUNK))
+                .zip(
+                    first
+                        .par_chunks_mut(CHUNK)
+                        .zip(second.par_chunks_mut(CHUNK)),
+                )
+                .for_each(|((value, gradient), (first, second))| {
+                    move_values(step, value, gradient, first, second);
+                });
+        })
+    }
+}
+
+kernel! {
+fn move_values<'a>(
+    step: Step, value: &'a mut [f32], gradient: &'a [f32], first: &'a mut [f32], second: &'a mut [f32],
+) {
+    let [b1, b2] = BETAS.map(|it| it as f32);
+    let [c1, c2] = BETAS.map(|it| (1.0 - it) as f32);
+    let n = value.len();
+    let (gradient, first, second) = (&gradient[..n], &mut first[..n], &mut second[..n]);
+    for at in 0..n {
+        let g = gradient[at];
+        first[at] = b1 * first[at] + c1 * g;
+        second[at] = b2 * second[at] + c2 * g * g;
+        let root = second[at].sqrt() / step.root + EPSILON as f32;
+        value[at] = value[at] * step.keep - step.rate * first[at] / root;
+    }
+}
+}
+
+/// The learning rate of a step: a linear rise over the warm-up, then half a cosine down to 0.
+pub fn learning_rate(peak: f64, step: u64, warm_up: u64, total: u64) -> f64 {
+    if step < warm_up {
+        return peak * (step + 1) as f64 / warm_up as f64;
+    }
+    let done = (step - warm_up) as f64 / total.saturating_sub(warm_up).max(1) as f64;
+    peak * 0.5 * (1.0 + (PI * done.min(1.0)).cos())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+    use serde::Deserialize;
+
+    #[test]
+    fn the_rate_rises_to_its_peak_and_falls_to_nothing() {
+        let rates: Vec<f64> = (0..=10).map(|it| learning_rate(2.0, it, 4, 10)).collect();
+        assert_eq!(rates[..5], [0.5, 1.0, 1.5, 2.0, 2.0]);
+        assert!((rates[7] - 1.0).abs() < 1e-12);
+        assert!(rates[4..].windows(2).all(|it| it[1] < it[0]));
+        assert!(rates[10].abs() < 1e-12);
+        assert!(learning_rate(2.0, 99, 0, 10).abs() < 1e-12);
+    }
+
+    /// A case of `tests/peers/torch_golden.py`.
+    #[derive(Deserialize)]
+    struct Case {
+        number: u64,
+        count: usize,
+        peak: f64,
+        decay: f64,
+        steps: usize,
+        decayed: Vec<f32>,
+        plain: Vec<f32>,
+    }
+
+    #[test]
+    fn steps_are_those_of_pytorch_with_and_without_decay() {
+        let all: serde_json::Value =
+            serde_json::from_str(include_str!("../tests/golden/layers.json")).unwrap();
+        let cases: Vec<Case> = serde_json::from_value(all["adams"].clone()).unwrap();
+        for case in cases {
+            for (decays, expected) in [(true, &case.decayed), (false, &case.plain)] {
+                let mut state = case.number;
+                let mut draw = |_: usize| {
+                    state = (1_103_515_245 * state + 12_345) % (1 << 31);
+                    (((state >> 16) % 2001) as f64 / 1000.0 - 1.0) as f32
+                };
+                let mut parameter = Parameter::constant(case.count, 0.0, &Device::Cpu).unwrap();
+                parameter.decay = decays;
+                let mut fill = |tensor| {
+                    let values: Vec<f32> = (0..case.count).map(&mut draw).collect();
+                    write(tensor, |it| it.copy_from_slice(&values)).unwrap();
+                };
+                fill(&parameter.value);
+                let mut adam = AdamW::new(case.decay);
+                adam.moments
+                    .push([vec![0.0; case.count], vec![0.0; case.count]]);
+                for _ in 0..case.steps {
+                    fill(&parameter.gradient);
+                    adam.steps += 1;
+                    adam.update(0, &parameter, case.peak).unwrap();
+                }
+                for (found, expected) in read(&parameter.value).unwrap().iter().zip(expected) {
+                    assert!((found - expected).abs() < 1e-6, "{found} {expected}");
+                }
+            }
+        }
+    }
+}

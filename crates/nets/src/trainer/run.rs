@@ -1,0 +1,350 @@
+//! The loop over epochs and steps.
+
+use super::TrainError;
+use crate::classifier::{Classifier, ModelSpec, SPEC_VERSION, argmax};
+use crate::device::OpenDevice;
+use crate::layers::Pass;
+use crate::layers::values::{read, write};
+use crate::loss::{cross_entropy, log_softmax};
+use crate::models::Network;
+use crate::optimiser::{AdamW, learning_rate};
+use crate::options::TrainOptions;
+use crate::rng::{Purpose, Rng};
+use crate::samples::{Normalisation, Samples};
+use crate::state::{self, Named};
+use candle_core::Tensor;
+use cellmill_core::metrics::Confusion;
+use serde::{Deserialize, Serialize};
+use std::ops::ControlFlow;
+
+/// One step of an epoch, told while it runs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepReport {
+    /// From 1.
+    pub epoch: u32,
+    /// From 1.
+    pub step: usize,
+    /// Steps of the epoch.
+    pub n_steps: usize,
+    /// Of this step's pictures.
+    pub loss: f64,
+    pub learning_rate: f64,
+}
+
+/// One epoch that is done.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EpochReport {
+    /// From 1.
+    pub epoch: u32,
+    /// Of the last step.
+    pub learning_rate: f64,
+    /// Mean over the pictures, as they were changed and while the weights moved.
+    pub train_loss: f64,
+    pub train_accuracy: f64,
+    /// Plain cross-entropy: without class weights and smoothing. None without a validation part.
+    pub validation_loss: Option<f64>,
+    /// Of the validation part.
+    pub confusion: Confusion,
+    /// Whether it is the best so far: highest macro-F1, then lowest loss.
+    pub is_best: bool,
+}
+
+/// How good an epoch was, and its weights.
+#[derive(Clone, Debug)]
+pub(super) struct Best {
+    pub epoch: u32,
+    pub macro_f1: f64,
+    pub loss: f64,
+    pub values: Named,
+}
+
+/// A training between two epochs.
+///
+/// Everything random is drawn from the seed of the settings, so two trainings of the same settings, samples
+/// and processor give the same bits, on any number of threads.
+#[derive(Debug)]
+pub struct Trainer {
+    pub(super) options: TrainOptions,
+    device: OpenDevice,
+    pub(super) network: Network,
+    pass: Pass,
+    pub(super) optimiser: AdamW,
+    pub(super) train: Samples,
+    pub(super) validation: Samples,
+    normalisation: Normalisation,
+    class_weights: Vec<f32>,
+    /// Epochs done.
+    pub(super) epoch: u32,
+    pub(super) best: Option<Best>,
+}
+
+impl Trainer {
+    /// Checks everything and makes a network with fresh weights.
+    pub fn new(
+        options: TrainOptions,
+        train: Samples,
+        validation: Samples,
+        device: &OpenDevice,
+    ) -> Result<Self, TrainError> {
+        options.check()?;
+        check_part("training", &train, &options)?;
+        check_part("validation", &validation, &options)?;
+        if train.len() < 2 {
+            return Err(TrainError::TooFew { count: train.len() });
+        }
+        let label = train.labels()[0];
+        if train.labels().iter().all(|it| *it == label) {
+            return Err(TrainError::OneClass { label });
+        }
+        let (train, validation) = if options.gray {
+            (train.to_grey(), validation.to_grey())
+        } else {
+            (train, validation)
+        };
+        let candle = device.candle();
+        let architecture = options.architecture();
+        let network = architecture.build(options.dropout, options.seed, &candle);
+        Ok(Self {
+            network: network.map_err(TrainError::Network)?,
+            device: *device,
+            pass: Pass::new(&candle, options.seed),
+            optimiser: AdamW::new(options.weight_decay),
+            normalisation: train.normalisation(),
+            class_weights: options.class_weights.of(&train.counts(options.n_classes)),
+            epoch: 0,
+            best: None,
+            options,
+            train,
+            validation,
+        })
+    }
+
+    pub const fn options(&self) -> &TrainOptions {
+        &self.options
+    }
+
+    /// Epochs done.
+    pub const fn epochs_done(&self) -> u32 {
+        self.epoch
+    }
+
+    /// The best epoch so far, from 1.
+    pub fn best_epoch(&self) -> Option<u32> {
+        self.best.as_ref().map(|it| it.epoch)
+    }
+
+    /// Steps of an epoch.
+    pub const fn n_steps(&self) -> usize {
+        let (n, batch) = (self.train.len(), self.options.batch);
+        let rest = n % batch;
+        // A last batch of one picture has no variance: it joins the one before.
+        let whole = n / batch + (rest > 1) as usize;
+        if whole == 0 { 1 } else { whole }
+    }
+
+    /// Whether all epochs are done, or none was better for as long as the patience lasts.
+    pub fn is_finished(&self) -> bool {
+        let since = self.epoch - self.best_epoch().unwrap_or(0);
+        self.epoch >= self.options.epochs || self.options.patience.is_some_and(|it| since >= it)
+    }
+
+    /// Trains one epoch and measures it. `on_step` is told of each step; when it breaks, the epoch is taken
+    /// back as if it had never begun, and the answer is `None`. The same holds after an error.
+    pub fn epoch(
+        &mut self,
+        on_step: &mut dyn FnMut(StepReport) -> ControlFlow<()>,
+    ) -> Result<Option<EpochReport>, TrainError> {
+        if self.is_finished() {
+            return Err(TrainError::Finished { epochs: self.epoch });
+        }
+        let values = state::values_of(&mut self.network).map_err(TrainError::Network)?;
+        let optimiser = self.optimiser.clone();
+        let trained = self.train_epoch(on_step);
+        if !matches!(trained, Ok(Some(_))) {
+            self.optimiser = optimiser;
+            state::restore(&mut self.network, &values).map_err(TrainError::Network)?;
+        }
+        let Some(trained) = trained? else {
+            return Ok(None);
+        };
+        self.epoch += 1;
+        self.measure(trained).map(Some)
+    }
+
+    fn train_epoch(
+        &mut self,
+        on_step: &mut dyn FnMut(StepReport) -> ControlFlow<()>,
+    ) -> Result<Option<Trained>, TrainError> {
+        let (epoch, n, n_steps) = (self.epoch, self.train.len(), self.n_steps());
+        let place = [u64::from(epoch), 0];
+        let order = Rng::new(self.options.seed, Purpose::Order, place).permutation(n);
+        let mut sum = Trained::default();
+        for step in 0..n_steps {
+            let first = step * self.options.batch;
+            let end = if step + 1 == n_steps {
+                n
+            } else {
+                first + self.options.batch
+            };
+            let indices = &order[first..end];
+            let (loss, n_right, rate) = self.step(indices).map_err(TrainError::Network)?;
+            if !loss.is_finite() {
+                return Err(TrainError::Diverged {
+                    epoch: epoch + 1,
+                    step: step + 1,
+                    learning_rate: rate,
+                });
+            }
+            sum.loss += loss * indices.len() as f64 / n as f64;
+            sum.accuracy += n_right as f64 / n as f64;
+            sum.learning_rate = rate;
+            let report = StepReport {
+                epoch: epoch + 1,
+                step: step + 1,
+                n_steps,
+                loss,
+                learning_rate: rate,
+            };
+            if on_step(report).is_break() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(sum))
+    }
+
+    /// One batch: loss, number of right answers, learning rate. Weights do not move on a loss that is no number.
+    fn step(&mut self, indices: &[usize]) -> Result<(f64, usize, f64), candle_core::Error> {
+        let steps = self.n_steps() as u64;
+        let rate = learning_rate(
+            self.options.learning_rate,
+            self.optimiser.steps,
+            steps * u64::from(self.options.warm_up_epochs),
+            steps * u64::from(self.options.epochs),
+        );
+        self.pass.step = self.optimiser.steps;
+        let side = self.options.side;
+        let x = self.pass.take(&[indices.len(), side, side, 3])?;
+        let key = [self.options.seed, u64::from(self.epoch)];
+        write(&x, |x| {
+            let augment = &self.options.augment;
+            augment.batch(&self.train, indices, &self.normalisation, key, x);
+        })?;
+        let labels: Vec<usize> = indices.iter().map(|it| self.train.labels()[*it]).collect();
+        let logits = self.network.forward(x, &mut self.pass)?;
+        let (loss, n_right) = {
+            let values = read(&logits)?;
+            let rows = values.chunks_exact(self.options.n_classes).zip(&labels);
+            let n_right = rows.filter(|(row, label)| argmax(row) == **label).count();
+            let smoothing = self.options.label_smoothing;
+            (
+                cross_entropy(&values, &labels, &self.class_weights, smoothing),
+                n_right,
+            )
+        };
+        if loss.value.is_finite() {
+            write(&logits, |it| it.copy_from_slice(&loss.gradient))?;
+            self.network.backward(logits, &mut self.pass)?;
+            self.optimiser.step(&mut self.network, rate)?;
+        }
+        Ok((loss.value, n_right, rate))
+    }
+
+    /// Measures the validation part, and keeps the weights if they are the best.
+    fn measure(&mut self, trained: Trained) -> Result<EpochReport, TrainError> {
+        let (confusion, loss) = self.validate().map_err(TrainError::Network)?;
+        let macro_f1 = confusion.macro_f1();
+        let is_best = self.best.as_ref().is_none_or(|best| {
+            let better =
+                macro_f1 > best.macro_f1 || (macro_f1 >= best.macro_f1 && loss < best.loss);
+            better || self.validation.is_empty()
+        });
+        if is_best {
+            self.best = Some(Best {
+                epoch: self.epoch,
+                macro_f1,
+                loss,
+                values: state::values_of(&mut self.network).map_err(TrainError::Network)?,
+            });
+        }
+        Ok(EpochReport {
+            epoch: self.epoch,
+            learning_rate: trained.learning_rate,
+            train_loss: trained.loss,
+            train_accuracy: trained.accuracy,
+            validation_loss: (!self.validation.is_empty()).then_some(loss),
+            confusion,
+            is_best,
+        })
+    }
+
+    fn validate(&mut self) -> Result<(Confusion, f64), candle_core::Error> {
+        let (side, n_classes) = (self.options.side, self.options.n_classes);
+        let one = side * side * 3;
+        let mut confusion = Confusion::new(n_classes);
+        let mut loss = 0.0;
+        let pixels = self.validation.pixels().chunks(VALIDATION_BATCH * one);
+        let labels = self.validation.labels().chunks(VALIDATION_BATCH);
+        for (pixels, labels) in pixels.zip(labels) {
+            let x: Tensor = self.pass.take(&[labels.len(), side, side, 3])?;
+            write(&x, |x| self.normalisation.apply(pixels, x))?;
+            let output = self.network.infer(x, &mut self.pass)?;
+            {
+                let logits = read(&output.logits)?;
+                for (row, label) in logits.chunks_exact(n_classes).zip(labels) {
+                    confusion.add(*label, argmax(row));
+                    loss -= log_softmax(row)[*label] / self.validation.len() as f64;
+                }
+            }
+            self.pass.give(output.logits);
+        }
+        Ok((confusion, loss))
+    }
+
+    /// The classifier with the weights of the best epoch, or the present ones if no epoch was done.
+    pub fn finish(mut self) -> Result<Classifier, TrainError> {
+        if let Some(best) = &self.best {
+            state::restore(&mut self.network, &best.values).map_err(TrainError::Network)?;
+        }
+        let spec = ModelSpec {
+            v: SPEC_VERSION,
+            architecture: self.options.architecture(),
+            gray: self.options.gray,
+            normalisation: self.normalisation,
+        };
+        Ok(Classifier::new(spec, self.network, self.device))
+    }
+}
+
+/// Pictures of one inference step in validation.
+const VALIDATION_BATCH: usize = 64;
+
+/// What an epoch's training gave.
+#[derive(Clone, Copy, Default)]
+struct Trained {
+    loss: f64,
+    accuracy: f64,
+    learning_rate: f64,
+}
+
+fn check_part(
+    part: &'static str,
+    samples: &Samples,
+    options: &TrainOptions,
+) -> Result<(), TrainError> {
+    if samples.side() != options.side && !samples.is_empty() {
+        return Err(TrainError::Side {
+            part,
+            expected: options.side,
+            given: samples.side(),
+        });
+    }
+    let n_classes = options.n_classes;
+    match samples.labels().iter().find(|it| **it >= n_classes) {
+        Some(label) => Err(TrainError::Label {
+            part,
+            label: *label,
+            n_classes,
+        }),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,250 @@
+//! What the tests of this crate share: drawn values, and slow layers in `f64` to compare with.
+#![allow(dead_code, reason = "each test binary uses its part")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::many_single_char_names,
+    reason = "a failure here is a failed test; n, h, w, c, o are what the field calls the sides"
+)]
+
+use candle_core::{Device, Tensor};
+use cellmill_nets::layers::{Layer, Pass, Slot};
+use cellmill_nets::rng::{Purpose, Rng};
+
+/// Values with a shape, channels last.
+#[derive(Clone, Debug)]
+pub(crate) struct Values {
+    pub(crate) shape: Vec<usize>,
+    pub(crate) data: Vec<f64>,
+}
+
+impl Values {
+    /// Drawn from a normal distribution and rounded to `f32`, so that both sides see the same numbers.
+    pub(crate) fn drawn(shape: &[usize], rng: &mut Rng) -> Self {
+        let n = shape.iter().product();
+        let data = (0..n).map(|_| f64::from(rng.normal() as f32)).collect();
+        Self {
+            shape: shape.to_vec(),
+            data,
+        }
+    }
+
+    pub(crate) fn tensor(&self) -> Tensor {
+        let data: Vec<f32> = self.data.iter().map(|it| *it as f32).collect();
+        Tensor::from_vec(data, self.shape.as_slice(), &Device::Cpu).unwrap()
+    }
+
+    pub(crate) fn of(tensor: &Tensor) -> Self {
+        let data = tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        Self {
+            shape: tensor.dims().to_vec(),
+            data: data.into_iter().map(f64::from).collect(),
+        }
+    }
+
+    fn with(&self, at: usize, value: f64) -> Self {
+        let mut out = self.clone();
+        out.data[at] = value;
+        out
+    }
+}
+
+pub(crate) fn rng(place: u64) -> Rng {
+    Rng::new(11, Purpose::Synthetic, [place, 0])
+}
+
+pub(crate) fn pass() -> Pass {
+    Pass::new(&Device::Cpu, 3)
+}
+
+/// Sets the parameters of a layer, in the order of its visit.
+pub(crate) fn set_parameters(layer: &mut dyn Layer, values: &[Values]) {
+    let mut values = values.iter();
+    layer
+        .visit("", &mut |_, slot| {
+            if let Slot::Parameter(it) = slot {
+                it.value = values.next().unwrap().tensor();
+            }
+            Ok(())
+        })
+        .unwrap();
+}
+
+pub(crate) fn gradients(layer: &mut dyn Layer) -> Vec<Values> {
+    let mut out = Vec::new();
+    layer
+        .visit("", &mut |_, slot| {
+            if let Slot::Parameter(it) = slot {
+                out.push(Values::of(&it.gradient));
+            }
+            Ok(())
+        })
+        .unwrap();
+    out
+}
+
+/// Largest distance, as a part of the largest expected value.
+#[track_caller]
+pub(crate) fn assert_close(found: &Values, expected: &Values, tolerance: f64, what: &str) {
+    assert_eq!(found.data.len(), expected.data.len(), "{what}");
+    let largest = expected.data.iter().fold(0.0_f64, |a, b| a.max(b.abs()));
+    let pairs = found.data.iter().zip(&expected.data);
+    let distance = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    assert!(
+        distance <= tolerance * largest.max(1e-3),
+        "{what}: {distance:e} off, largest {largest:e}"
+    );
+}
+
+/// Output of a slow layer for an input and parameters.
+pub(crate) type Reference<'a> = &'a dyn Fn(&Values, &[Values]) -> Values;
+
+/// Compares output and all gradients of `layer` with those of `reference`. The loss is the sum of the output
+/// times drawn factors; its gradients in `f64` come from central differences of the reference.
+///
+/// A step of 1e-5 leaves an error of about 1e-10 in the differences, so what is tolerated is the rounding of
+/// `f32` sums alone.
+pub(crate) fn check_layer(
+    layer: &mut dyn Layer,
+    reference: Reference<'_>,
+    x: &Values,
+    parameters: &[Values],
+    what: &str,
+) {
+    set_parameters(layer, parameters);
+    let mut pass = pass();
+    let expected = reference(x, parameters);
+    let found = Values::of(&layer.forward(x.tensor(), &mut pass).unwrap());
+    assert_eq!(found.shape, expected.shape, "{what}");
+    assert_close(&found, &expected, 1e-5, &format!("{what}: output"));
+
+    let factors = Values::drawn(&expected.shape, &mut rng(99));
+    let loss = |x: &Values, parameters: &[Values]| -> f64 {
+        let y = reference(x, parameters);
+        y.data.iter().zip(&factors.data).map(|(a, b)| a * b).sum()
+    };
+    let dx = layer
+        .backward(factors.tensor(), true, &mut pass)
+        .unwrap()
+        .unwrap();
+    let slope = |values: &Values, loss: &dyn Fn(&Values) -> f64| -> Values {
+        let one = |at: usize| {
+            let (step, middle) = (1e-5, values.data[at]);
+            let (up, down) = (
+                values.with(at, middle + step),
+                values.with(at, middle - step),
+            );
+            (loss(&up) - loss(&down)) / (2.0 * step)
+        };
+        Values {
+            shape: values.shape.clone(),
+            data: (0..values.data.len()).map(one).collect(),
+        }
+    };
+    let expected = slope(x, &|x| loss(x, parameters));
+    assert_close(&Values::of(&dx), &expected, 3e-5, &format!("{what}: input"));
+    for (at, found) in gradients(layer).iter().enumerate() {
+        let expected = slope(&parameters[at], &|it| {
+            let mut parameters = parameters.to_vec();
+            parameters[at] = it.clone();
+            loss(x, &parameters)
+        });
+        assert_close(found, &expected, 3e-5, &format!("{what}: parameter {at}"));
+    }
+}
+
+/// Convolution after its definition; `groups` is 1, or the number of channels.
+pub(crate) fn convolution(
+    x: &Values,
+    weight: &Values,
+    stride: usize,
+    padding: usize,
+    groups: usize,
+) -> Values {
+    let [n, h, w, c] = x.shape[..] else {
+        panic!("images")
+    };
+    let [o, inputs, k, _] = weight.shape[..] else {
+        panic!("kernels")
+    };
+    let (out_h, out_w) = (
+        (h + 2 * padding - k) / stride + 1,
+        (w + 2 * padding - k) / stride + 1,
+    );
+    let mut data = Vec::new();
+    for at in 0..n * out_h * out_w * o {
+        let (channel, pixel) = (at % o, at / o);
+        let (image, oy, ox) = (
+            pixel / (out_w * out_h),
+            pixel / out_w % out_h,
+            pixel % out_w,
+        );
+        let first = if groups == 1 { 0 } else { channel };
+        let mut sum = 0.0;
+        for (tap, weight) in weight.data[channel * inputs * k * k..][..inputs * k * k]
+            .iter()
+            .enumerate()
+        {
+            let (input, ky, kx) = (first + tap / (k * k), tap / k % k, tap % k);
+            let y = (oy * stride + ky).checked_sub(padding).filter(|it| *it < h);
+            let x_at = (ox * stride + kx).checked_sub(padding).filter(|it| *it < w);
+            if let (Some(y), Some(x_at)) = (y, x_at) {
+                sum += weight * x.data[((image * h + y) * w + x_at) * c + input];
+            }
+        }
+        data.push(sum);
+    }
+    Values {
+        shape: vec![n, out_h, out_w, o],
+        data,
+    }
+}
+
+/// Batch normalisation of training mode, and the rectifier.
+pub(crate) fn batch_norm(x: &Values, gamma: &Values, beta: &Values, relu: bool) -> Values {
+    let c = gamma.data.len();
+    let n = (x.data.len() / c) as f64;
+    let mut out = x.clone();
+    for channel in 0..c {
+        let values: Vec<f64> = x.data.iter().skip(channel).step_by(c).copied().collect();
+        let mean = values.iter().sum::<f64>() / n;
+        let variance = values.iter().map(|it| (it - mean).powi(2)).sum::<f64>() / n;
+        for (at, value) in values.iter().enumerate() {
+            let normal = (value - mean) / (variance + 1e-5).sqrt();
+            let y = normal * gamma.data[channel] + beta.data[channel];
+            out.data[at * c + channel] = if relu { y.max(0.0) } else { y };
+        }
+    }
+    out
+}
+
+/// `x weight^T (+ bias)`.
+pub(crate) fn linear(x: &Values, weight: &Values, bias: Option<&Values>) -> Values {
+    let [n, c] = x.shape[..] else { panic!("rows") };
+    let o = weight.shape[0];
+    let one = |at: usize| -> f64 {
+        let (row, out) = (at / o, at % o);
+        let products = x.data[row * c..][..c]
+            .iter()
+            .zip(&weight.data[out * c..][..c]);
+        products.map(|(a, b)| a * b).sum::<f64>() + bias.map_or(0.0, |it| it.data[out])
+    };
+    Values {
+        shape: vec![n, o],
+        data: (0..n * o).map(one).collect(),
+    }
+}
+
+/// The mean over pixels.
+pub(crate) fn average(x: &Values) -> Values {
+    let [n, h, w, c] = x.shape[..] else {
+        panic!("images")
+    };
+    let mut data = vec![0.0; n * c];
+    for (at, value) in x.data.iter().enumerate() {
+        data[at / (h * w * c) * c + at % c] += value / (h * w) as f64;
+    }
+    Values {
+        shape: vec![n, c],
+        data,
+    }
+}

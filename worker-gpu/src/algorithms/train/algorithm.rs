@@ -1,0 +1,378 @@
+//! The one unit of a training.
+
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use cellmill_core::job::JobParameters;
+use cellmill_core::keys::{JobKind, ProjectFolder};
+use cellmill_core::model::{EpochFigures, ModelClass, TrainReport};
+use cellmill_core::split::Part;
+use cellmill_core::training::TrainParameters;
+use cellmill_worker::{Algorithm, Context, Failure, Outcome, Unit};
+
+use super::catalogue::Catalogue;
+use super::cells::{Loading, Shelves};
+use super::parts::{Split, deal_out};
+use super::tables::{labels_table, split_table};
+use super::{report, rival};
+use crate::algorithms::refuse;
+use crate::bench::Bench;
+use crate::cells::known_classes;
+use crate::network::{self, Learned, Seen, TrainOptions, learn};
+
+/// How far the whole is when training begins and when it ends, in percent. Before: reading. After: judging.
+const BEGIN: f64 = 5.0;
+const END: f64 = 95.0;
+
+/// Trains classifiers. One for a process: its units take turns on the device.
+#[derive(Clone, Debug)]
+pub struct TrainAlgorithm {
+    bench: Bench,
+}
+
+impl TrainAlgorithm {
+    pub fn new(bench: Bench) -> Self {
+        Self { bench }
+    }
+}
+
+#[async_trait]
+impl Algorithm for TrainAlgorithm {
+    fn kinds(&self) -> &[JobKind] {
+        &[JobKind::Train]
+    }
+
+    async fn run(&self, unit: &Unit, context: &mut Context) -> Result<Outcome, Failure> {
+        let JobParameters::Train(parameters) = &unit.job.parameters else {
+            return Err(refuse(format!("job `{}` is no training", unit.job.dir)));
+        };
+        // Before anything is read: settings that can't be are told at once.
+        let options = network::options(parameters)?;
+        let classes = report::classes(parameters, &known_classes(context.store()).await?);
+        let catalogue = Catalogue::read(context, &unit.key.dir, parameters).await?;
+        let labels: Vec<usize> = catalogue.cells.iter().map(|it| it.class).collect();
+        check_classes(&labels, &classes, "the data set has")?;
+        let split = deal_out(
+            &catalogue.members(),
+            &parameters.split,
+            parameters.types.len(),
+            parameters.seed,
+        )
+        .map_err(|error| refuse(error.to_string()))?;
+        tell(context, &split);
+
+        // From here on there are pixels in memory.
+        let turn = self.bench.compute.turn(context).await?;
+        let loading = Loading {
+            bench: &self.bench,
+            dir: &unit.key.dir,
+            catalogue: &catalogue,
+            parts: &split.parts,
+            types: &parameters.types,
+            side: parameters.resize,
+        };
+        let shelves = loading.run(context).await?;
+        check_classes(
+            shelves.train.samples.labels(),
+            &classes,
+            "the part to learn from has",
+        )?;
+        context.info(&format!(
+            "{} cells: {} train, {} validation, {} test",
+            labels.len(),
+            shelves.train.cells.len(),
+            shelves.validation.cells.len(),
+            shelves.test.cells.len()
+        ));
+        let mut learned = self.learn(options, parameters, &shelves, context)?;
+        context.report(END, "judges the model");
+        let (n_cells, stop) = (catalogue.cells.len(), context.stop_signal());
+        let verdict = self
+            .bench
+            .compute
+            .run(|| report::judge(&mut learned, &shelves, n_cells, parameters, &stop))?;
+        context.check_stop()?;
+        let rival = rival::judge(&loading, parameters, &shelves.test, context).await?;
+        let mut facts = report::facts(
+            unit,
+            parameters,
+            &split,
+            &shelves,
+            &learned,
+            &self.bench.compute,
+        );
+        drop(turn);
+        drop(shelves);
+
+        let rival = match rival {
+            Some(Ok(rival)) => Some(rival),
+            Some(Err(note)) => {
+                facts.notes.push(note);
+                None
+            }
+            None => None,
+        };
+        let mut card = verdict.card;
+        card.description.clone_from(&unit.job.description);
+        card.unit_class = unit.job.class.as_str().to_owned();
+        card.classes.clone_from(&classes);
+        card.training = Some(facts);
+        let curves = report::curves(&learned.epochs);
+        let confusion = report::confusion(&classes, verdict.shown.0, &verdict.shown.1);
+        let train_report = TrainReport {
+            v: 1,
+            epochs: learned.epochs,
+            card,
+            rival,
+        };
+        say(context, &train_report);
+        let (parts, types) = (&split.parts, &parameters.types);
+        let labels = |folder| labels_table(&catalogue, parts, &verdict.answers, types, folder);
+        let report = serde_json::to_vec_pretty(&train_report)
+            .expect("a report holds nothing that JSON can't");
+        let outputs = [
+            ("model", "model.safetensors", verdict.file),
+            ("report", "report.json", report),
+            (
+                "split",
+                "split.csv",
+                split_table(&catalogue, parts, &verdict.answers, types),
+            ),
+            (
+                "train_labels",
+                "train_labels.csv",
+                labels(ProjectFolder::Train),
+            ),
+            (
+                "test_labels",
+                "test_labels.csv",
+                labels(ProjectFolder::Test),
+            ),
+            ("curves", "curves.png", curves),
+            ("confusion", "confusion.png", confusion),
+        ];
+        let mut written = Vec::with_capacity(outputs.len());
+        for (name, file, bytes) in outputs {
+            written.push(context.write_output(name, file, bytes).await?);
+        }
+        Ok(Outcome { outputs: written })
+    }
+}
+
+impl TrainAlgorithm {
+    /// Trains, on the thread of the unit: its heartbeat goes on beside it, and every step looks whether to stop.
+    fn learn(
+        &self,
+        options: TrainOptions,
+        parameters: &TrainParameters,
+        shelves: &Shelves,
+        context: &mut Context,
+    ) -> Result<Learned, Failure> {
+        let compute = &self.bench.compute;
+        let (train, validation) = (
+            shelves.train.samples.clone(),
+            shelves.validation.samples.clone(),
+        );
+        let mut watch = Watch {
+            context,
+            epochs: options.epochs,
+            limit: Duration::from_secs(parameters.time),
+            started: Instant::now(),
+            balanced: None,
+        };
+        let learned = compute.run(|| {
+            learn(options, train, validation, compute.device(), &mut |seen| {
+                watch.see(seen)
+            })
+        });
+        let learned = learned.map_err(|error| {
+            let what = format!(
+                "the training failed: {}",
+                cellmill_service::report(error.as_ref())
+            );
+            refuse(what)
+        })?;
+        learned.ok_or(Failure::Stopped)
+    }
+}
+
+/// Reports a training and ends it in time.
+struct Watch<'a> {
+    context: &'a mut Context,
+    epochs: u32,
+    /// Zero: none.
+    limit: Duration,
+    started: Instant,
+    /// Balanced accuracy of the last epoch.
+    balanced: Option<f64>,
+}
+
+impl Watch<'_> {
+    fn see(&mut self, seen: Seen) -> ControlFlow<()> {
+        match seen {
+            Seen::Step { epoch, done, loss } => {
+                let percent = BEGIN + (END - BEGIN) * done.max(self.time_used());
+                let balanced = self
+                    .balanced
+                    .map(|it| format!(", balanced accuracy {it:.2}"));
+                let balanced = balanced.unwrap_or_default();
+                let step = format!("epoch {epoch} of {}, loss {loss:.2}{balanced}", self.epochs);
+                self.context.report(percent, &step);
+                if self.context.should_stop() {
+                    return ControlFlow::Break(());
+                }
+            }
+            Seen::Epoch(figures) => {
+                let measured = (figures.validation.n > 0).then_some(&figures.validation);
+                self.balanced = measured.map(|it| it.balanced_accuracy);
+                let done = f64::from(figures.epoch) / f64::from(self.epochs);
+                let text = described(&figures, self.epochs);
+                let percent = BEGIN + (END - BEGIN) * done.max(self.time_used());
+                self.context.report(percent, &text);
+                let best = if figures.is_best {
+                    ", the best so far"
+                } else {
+                    ""
+                };
+                self.context.info(&format!("{text}{best}"));
+                if self.time_used() >= 1.0 {
+                    return ControlFlow::Break(());
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// The part of the time that may be used, 0 when there is no limit.
+    fn time_used(&self) -> f64 {
+        if self.limit.is_zero() {
+            return 0.0;
+        }
+        (self.started.elapsed().as_secs_f64() / self.limit.as_secs_f64()).min(1.0)
+    }
+}
+
+/// `epoch 3 of 20, loss 0.41, balanced accuracy 0.93`
+fn described(figures: &EpochFigures, epochs: u32) -> String {
+    let epoch = format!("epoch {} of {epochs}", figures.epoch);
+    if figures.validation.n == 0 {
+        return format!(
+            "{epoch}, loss {:.2}, accuracy in training {:.2}",
+            figures.train_loss, figures.train_accuracy
+        );
+    }
+    format!(
+        "{epoch}, loss {:.2}, balanced accuracy {:.2}",
+        figures.train_loss, figures.validation.balanced_accuracy
+    )
+}
+
+/// Cells of at least two classes, and two of them: else there is nothing to learn.
+fn check_classes(labels: &[usize], classes: &[ModelClass], who: &str) -> Result<(), Failure> {
+    let counts: Vec<usize> = (0..classes.len())
+        .map(|class| labels.iter().filter(|it| **it == class).count())
+        .collect();
+    if counts.iter().filter(|it| **it > 0).count() >= 2 {
+        return Ok(());
+    }
+    let found: Vec<String> = counts
+        .iter()
+        .zip(classes)
+        .filter(|it| *it.0 > 0)
+        .map(|(n, class)| format!("{n} of class {} ({})", class.id, class.name))
+        .collect();
+    let chosen: Vec<String> = classes
+        .iter()
+        .map(|it| format!("{} ({})", it.id, it.name))
+        .collect();
+    let found = if found.is_empty() {
+        "none".to_owned()
+    } else {
+        found.join(", ")
+    };
+    Err(refuse(format!(
+        "a training needs cells of at least 2 of the chosen classes {}, {who} {found}\nhint: choose more classes or cases, or split by `image`",
+        chosen.join(", ")
+    )))
+}
+
+fn tell(context: &Context, split: &Split) {
+    context.info(&format!("cells are dealt out by {}", split.unit));
+    for note in &split.notes {
+        context.warn(note);
+    }
+}
+
+/// The figures, as people look for them in the log.
+fn say(context: &Context, report: &TrainReport) {
+    let card = &report.card;
+    let parts = [
+        (Part::Validation.as_str(), card.validation.as_ref()),
+        (Part::Test.as_str(), card.test.as_ref()),
+        ("baseline", card.baseline.as_ref()),
+        ("model in use", report.rival.as_ref().map(|it| &it.test)),
+    ];
+    for (name, measured) in parts {
+        if let Some(it) = measured {
+            context.info(&format!(
+                "{name}: {} cells, accuracy {:.4}, balanced accuracy {:.4}, macro-F1 {:.4}",
+                it.n, it.accuracy, it.balanced_accuracy, it.macro_f1
+            ));
+        }
+    }
+    if let Some(facts) = &card.training {
+        for note in &facts.notes {
+            context.info(note);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cellmill_core::metrics::Confusion;
+    use cellmill_core::model::Measured;
+
+    use super::*;
+    use crate::tests::{Lab, training};
+
+    #[tokio::test]
+    async fn after_the_time_no_epoch_begins_and_steps_are_finished() {
+        let lab = Lab::plain(8, &[301, 302]).await;
+        let unit = lab.unit(JobParameters::Train(training(&[301, 302])), 0, 1);
+        let mut context = Context::unsupervised(lab.store.clone(), &unit);
+        let mut validation = Confusion::new(2);
+        validation.add(0, 0);
+        let epoch = Seen::Epoch(Box::new(EpochFigures {
+            epoch: 3,
+            learning_rate: 0.1,
+            train_loss: 0.409,
+            train_accuracy: 0.9,
+            validation: Measured::of(&validation, None),
+            is_best: true,
+        }));
+        let Seen::Epoch(figures) = &epoch else {
+            unreachable!("just made")
+        };
+        assert_eq!(
+            described(figures, 20),
+            "epoch 3 of 20, loss 0.41, balanced accuracy 1.00"
+        );
+        let step = Seen::Step {
+            epoch: 3,
+            done: 0.1,
+            loss: 0.4,
+        };
+        for (limit, ends) in [(Duration::ZERO, false), (Duration::from_nanos(1), true)] {
+            let mut watch = Watch {
+                context: &mut context,
+                epochs: 20,
+                limit,
+                started: Instant::now(),
+                balanced: None,
+            };
+            assert!(watch.see(step.clone()).is_continue());
+            assert_eq!(watch.see(epoch.clone()).is_break(), ends);
+        }
+    }
+}

@@ -1,0 +1,383 @@
+//! Painted cells through a whole training.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+
+use bytes::Bytes;
+use cellmill_core::formats::read_labels;
+use cellmill_core::job::JobParameters;
+use cellmill_core::model::{ModelState, TrainReport};
+use cellmill_core::split::{Part, SplitRule};
+use cellmill_core::training::{MergedClass, TrainParameters};
+use cellmill_store::Put;
+use cellmill_vision::{encode_png, png_dimensions};
+use futures::TryStreamExt as _;
+
+use super::TrainAlgorithm;
+use crate::network::{self, Samples, Seen, learn};
+use crate::tests::{Lab, bench, painted, permanent, trained, training};
+
+const CLASSES: [u32; 2] = [301, 302];
+
+/// A training that learns next to nothing, where only its files matter.
+fn quick(types: &[u32]) -> TrainParameters {
+    let mut parameters = training(types);
+    parameters.network.epochs = 2;
+    parameters
+}
+
+async fn train(lab: &Lab, parameters: TrainParameters, attempt: u32) -> BTreeMap<String, Bytes> {
+    let unit = lab.unit(JobParameters::Train(parameters), 0, attempt);
+    let (files, _) = lab.try_run(&TrainAlgorithm::new(bench()), &unit).await;
+    files.unwrap()
+}
+
+fn report(files: &BTreeMap<String, Bytes>) -> TrainReport {
+    serde_json::from_slice(&files["report"]).unwrap()
+}
+
+fn rows(files: &BTreeMap<String, Bytes>) -> Vec<Vec<String>> {
+    let table = &files["split"];
+    let mut reader = csv::Reader::from_reader(&table[..]);
+    assert_eq!(
+        reader.headers().unwrap().iter().collect::<Vec<_>>(),
+        ["image", "cell", "class", "part", "predicted", "score"]
+    );
+    let row =
+        |it: Result<csv::StringRecord, csv::Error>| it.unwrap().iter().map(str::to_owned).collect();
+    reader.records().map(row).collect()
+}
+
+#[tokio::test]
+async fn a_training_leaves_a_model_and_all_that_is_said_of_it() {
+    let lab = Lab::plain(240, &CLASSES).await;
+    let files = train(&lab, training(&CLASSES), 1).await;
+    let names: Vec<&str> = files.keys().map(String::as_str).collect();
+    assert_eq!(
+        names,
+        [
+            "confusion",
+            "curves",
+            "model",
+            "report",
+            "split",
+            "test_labels",
+            "train_labels"
+        ]
+    );
+    let TrainReport {
+        epochs,
+        card,
+        rival,
+        ..
+    } = report(&files);
+    assert_eq!((epochs.len(), rival), (6, None));
+    let facts = card.training.clone().unwrap();
+    assert_eq!(facts.n_train + facts.n_validation + facts.n_test, 240);
+    assert_eq!(
+        (facts.split_unit.as_str(), facts.ended_early),
+        ("case", None)
+    );
+    assert_eq!(card.state, ModelState::Ready);
+    assert_eq!(card.classes[1].name, "302", "no table names it");
+    assert_eq!(
+        (card.input.side, card.bytes),
+        (32, files["model"].len() as u64)
+    );
+    let test = card.test.clone().unwrap();
+    assert_eq!(test.n, facts.n_test);
+    assert!(test.accuracy > 0.9, "red and blue: {}", test.accuracy);
+    assert!(card.baseline.unwrap().accuracy > 0.9);
+    assert!(card.calibration.is_some());
+    assert_eq!(card.thresholds.len(), 51);
+
+    let rows = rows(&files);
+    assert_eq!(rows.len(), 240);
+    let listed: Vec<&String> = lab
+        .pieces
+        .iter()
+        .flat_map(|it| &it.cells)
+        .map(|it| &it.name)
+        .collect();
+    assert_eq!(
+        rows.iter().map(|it| &it[1]).collect::<Vec<_>>(),
+        listed,
+        "in the order of the list"
+    );
+    let right = rows
+        .iter()
+        .filter(|it| it[3] == "test" && it[2] == it[4])
+        .count();
+    let accuracy = right as f64 / test.n as f64;
+    assert!(
+        (accuracy - test.accuracy).abs() < 1e-12,
+        "the table and the card agree"
+    );
+    let labels = ["train_labels", "test_labels"].map(|it| read_labels(&files[it]).unwrap());
+    assert_eq!(labels[1].len() as u64, test.n);
+    assert_eq!(labels[0].len() + labels[1].len(), 240);
+    for (folder, rows) in ["train", "test"].iter().zip(&labels) {
+        let prefix = format!("projects/ek1roy1R/{folder}/");
+        let copies: Vec<_> = lab.store.list(&prefix).try_collect().await.unwrap();
+        let copies: BTreeSet<String> = copies.into_iter().map(|it| it.key).collect();
+        let told: BTreeSet<String> = rows
+            .iter()
+            .map(|it| format!("{prefix}{}", it.file))
+            .collect();
+        assert_eq!(copies, told);
+    }
+    for picture in ["curves", "confusion"] {
+        assert!(png_dimensions(&files[picture]).unwrap().0 > 200);
+    }
+}
+
+#[tokio::test]
+async fn equal_input_gives_equal_bytes_in_every_attempt() {
+    let lab = Lab::plain(120, &CLASSES).await;
+    let first = train(&lab, quick(&CLASSES), 1).await;
+    // Elsewhere, and after an attempt that was lost.
+    let again = train(&Lab::plain(120, &CLASSES).await, quick(&CLASSES), 2).await;
+    for (name, bytes) in &first {
+        assert!(*bytes == again[name], "{name}");
+    }
+    let other = TrainParameters {
+        seed: 6,
+        ..quick(&CLASSES)
+    };
+    assert_ne!(train(&lab, other, 1).await["model"], first["model"]);
+}
+
+#[tokio::test]
+async fn renamed_batches_cases_and_files_give_the_same_model() {
+    let plain = Lab::plain(120, &CLASSES).await;
+    // Cases and files in another order of names, and other batches.
+    let name = |what: &str, at: usize| format!("{}-{what}", 900 - at);
+    let picture = |class, at| encode_png(&painted(class, at, 40));
+    let renamed = Lab::new(120, &CLASSES, name, picture).await;
+    let (a, b) = (
+        train(&plain, quick(&CLASSES), 1).await,
+        train(&renamed, quick(&CLASSES), 1).await,
+    );
+    assert_eq!(a["model"], b["model"]);
+    let parts = |files| {
+        rows(files)
+            .into_iter()
+            .map(|it| (it[3].clone(), it[4].clone()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(parts(&a), parts(&b));
+}
+
+#[tokio::test]
+async fn too_few_classes_are_told_with_their_counts() {
+    let lab = Lab::plain(40, &[301]).await;
+    let unit = lab.unit(JobParameters::Train(training(&CLASSES)), 0, 1);
+    let algorithm = TrainAlgorithm::new(bench());
+    let what = permanent(lab.try_run(&algorithm, &unit).await.0);
+    for part in [
+        "at least 2 of the chosen classes",
+        "40 of class 301 (301)",
+        "hint:",
+    ] {
+        assert!(what.contains(part), "{what}");
+    }
+    let unit = lab.unit(JobParameters::Train(training(&[7, 8])), 0, 1);
+    let what = permanent(lab.try_run(&algorithm, &unit).await.0);
+    assert!(
+        what.contains("7 (ASCUS)") && what.contains("has none"),
+        "{what}"
+    );
+    let mut parameters = training(&CLASSES);
+    parameters.network.epochs = 0;
+    let unit = lab.unit(JobParameters::Train(parameters), 0, 1);
+    assert!(permanent(lab.try_run(&algorithm, &unit).await.0).contains("epochs is 0"));
+}
+
+#[tokio::test]
+async fn broken_and_lost_pictures_are_left_out() {
+    let picture = |class, at| match at {
+        3 => b"no picture".to_vec(),
+        _ => encode_png(&painted(class, at, 40)),
+    };
+    let mut lab = Lab::new(120, &CLASSES, |what, at| format!("{what}{at:03}"), picture).await;
+    lab.pieces[1].cells[5].name = "lost.png".to_owned();
+    lab.freeze().await;
+    let unit = lab.unit(JobParameters::Train(quick(&CLASSES)), 0, 1);
+    let (files, mut rejected) = lab.try_run(&TrainAlgorithm::new(bench()), &unit).await;
+    assert_eq!(rows(&files.unwrap()).len(), 118);
+    rejected.sort();
+    let expected = [("cell003_302.png", "damaged"), ("lost.png", "missing")];
+    assert_eq!(
+        rejected,
+        expected.map(|(key, code)| (key.to_owned(), code.to_owned()))
+    );
+
+    lab.store.delete(&lab.pieces[0].packs[0].key).await.unwrap();
+    let (files, rejected) = lab.try_run(&TrainAlgorithm::new(bench()), &unit).await;
+    assert_eq!(rows(&files.unwrap()).len(), 59);
+    let pack = &lab.pieces[0].packs[0].key;
+    assert!(rejected.contains(&(pack.clone(), "missing".to_owned())));
+}
+
+#[tokio::test]
+async fn merged_classes_and_the_legacy_split() {
+    let lab = Lab::plain(120, &[301, 302, 303]).await;
+    let merged = |class, name: &str, of: &[u32]| MergedClass {
+        class,
+        name: name.to_owned(),
+        of: of.to_vec(),
+    };
+    let parameters = TrainParameters {
+        merge: vec![merged(50, "calm", &[301, 303]), merged(51, "", &[302])],
+        split: SplitRule::Legacy,
+        ..quick(&[50, 51])
+    };
+    let files = train(&lab, parameters, 1).await;
+    let card = report(&files).card;
+    let names: Vec<&str> = card.classes.iter().map(|it| it.name.as_str()).collect();
+    assert_eq!(names, ["calm", "positive"]);
+    assert_eq!((card.validation, card.calibration), (None, None));
+    let facts = card.training.unwrap();
+    assert_eq!(
+        (facts.n_test, facts.n_validation, facts.best_epoch),
+        (24, 0, 2)
+    );
+    assert!(
+        facts
+            .notes
+            .iter()
+            .any(|it| it.contains("no validation part"))
+    );
+    assert_eq!(rows(&files).iter().filter(|it| it[2] == "50").count(), 80);
+}
+
+#[tokio::test]
+async fn shuffled_labels_teach_nothing() {
+    let lab = Lab::plain(160, &CLASSES).await;
+    let parameters = TrainParameters {
+        shuffle_labels: true,
+        ..training(&CLASSES)
+    };
+    let card = report(&train(&lab, parameters, 1).await).card;
+    let accuracy = card.test.unwrap().balanced_accuracy;
+    assert!(accuracy < 0.75, "{accuracy}");
+}
+
+#[tokio::test]
+async fn a_proposed_model_is_compared_with_the_one_in_use() {
+    let lab = Lab::plain(120, &CLASSES).await;
+    let first = trained().await;
+    lab.register(first).await;
+    let label_type = lab.label_type("colours", 1100, Some(100)).await;
+    // In another order of outputs, and at another side.
+    let mut parameters = TrainParameters {
+        mid: 101,
+        propose_for: Some(label_type),
+        resize: 24,
+        ..quick(&[302, 301])
+    };
+    let second = report(&train(&lab, parameters.clone(), 1).await);
+    assert_eq!(second.card.state, ModelState::Proposed);
+    let rival = second.rival.unwrap();
+    assert_eq!(
+        (rival.mid, rival.test.n),
+        (100, second.card.test.unwrap().n)
+    );
+    assert!(rival.test.accuracy > 0.9, "{}", rival.test.accuracy);
+
+    let third = Lab::plain(120, &[301, 303]).await;
+    third.register(first).await;
+    parameters.propose_for = Some(third.label_type("colours", 1100, Some(100)).await);
+    parameters.types = vec![301, 303];
+    let other = report(&train(&third, parameters, 1).await);
+    assert_eq!(other.rival, None);
+    let notes = other.card.training.unwrap().notes;
+    assert_eq!(
+        notes,
+        ["not compared with model 100: it tells other classes apart"]
+    );
+}
+
+#[test]
+fn an_epoch_may_be_the_last_and_a_step_ends_everything() {
+    let options = || network::options(&training(&CLASSES)).unwrap();
+    let samples = || {
+        let mut samples = Samples::new(32);
+        for at in 0..40 {
+            let class = at % 2;
+            let pixels = painted(CLASSES[class], at, 32).data;
+            samples.push(&pixels, class).unwrap();
+        }
+        samples
+    };
+    let bench = bench();
+    let run = |watch: &mut dyn FnMut(Seen) -> ControlFlow<()>| {
+        learn(
+            options(),
+            samples(),
+            Samples::new(32),
+            bench.compute.device(),
+            watch,
+        )
+        .unwrap()
+    };
+    let ended = run(&mut |seen| match seen {
+        Seen::Step { .. } => ControlFlow::Continue(()),
+        Seen::Epoch(_) => ControlFlow::Break(()),
+    });
+    let ended = ended.unwrap();
+    assert_eq!((ended.epochs.len(), ended.ended_early), (1, Some("time")));
+    let mut shares = Vec::new();
+    let stopped = run(&mut |seen| match seen {
+        Seen::Step { done, .. } => {
+            shares.push(done);
+            if shares.len() < 4 {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
+        }
+        Seen::Epoch(_) => ControlFlow::Continue(()),
+    });
+    assert!(stopped.is_none());
+    assert!(shares.is_sorted() && shares[3] < 1.0, "{shares:?}");
+}
+
+#[tokio::test]
+async fn the_parts_of_folders_are_kept() {
+    let mut lab = Lab::plain(120, &CLASSES).await;
+    for (at, image) in lab
+        .pieces
+        .iter_mut()
+        .flat_map(|it| &mut it.images)
+        .enumerate()
+    {
+        image.part = Some(Part::ALL[at % 3]);
+    }
+    lab.freeze().await;
+    let parameters = TrainParameters {
+        split: SplitRule::Fixed,
+        ..quick(&CLASSES)
+    };
+    let files = train(&lab, parameters, 1).await;
+    let of_image: BTreeMap<&str, Part> = lab
+        .pieces
+        .iter()
+        .flat_map(|it| &it.images)
+        .map(|it| (it.key.as_str(), it.part.unwrap()))
+        .collect();
+    assert!(
+        rows(&files)
+            .iter()
+            .all(|it| of_image[it[0].as_str()].as_str() == it[3])
+    );
+    // An input that is not frozen is told, and not taken for an empty one.
+    let key = format!("projects/{}/inputs/00000.json", lab.dir);
+    lab.store
+        .put_bytes(&key, "{", Put::Overwrite)
+        .await
+        .unwrap();
+    let unit = lab.unit(JobParameters::Train(quick(&CLASSES)), 0, 1);
+    let (result, _) = lab.try_run(&TrainAlgorithm::new(bench()), &unit).await;
+    assert!(permanent(result).contains("inputs/00000.json"));
+}

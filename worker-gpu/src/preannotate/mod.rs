@@ -1,0 +1,7 @@
+//! Labelling new images with the model in use, before a person sees them (FORMATS B).
+
+mod preannotator;
+#[cfg(test)]
+mod tests;
+
+pub use preannotator::Preannotator;

@@ -1,0 +1,361 @@
+//! One image at a time, by message.
+//!
+//! The answer is the layer `model/<mid>` of the image's label; what others said is never touched. Handling a message
+//! twice changes nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cellmill_core::boxes::{BBox, square_crop};
+use cellmill_core::disposition::Disposition;
+use cellmill_core::ids::{TableName, sha256_hex};
+use cellmill_core::keys::{ImageKey, ObjectKey};
+use cellmill_core::label::{LabelDocument, LabelType, ModelBox, ModelLayer};
+use cellmill_core::messages::{PREANNOTATE, PreannotateHint};
+use cellmill_core::records::{ImageRecord, ImageState, LabelTypeSettings, Named};
+use cellmill_queue::{Queue, QueueName, Received};
+use cellmill_service::report;
+use cellmill_store::{Decision, Store};
+use cellmill_vision::{DecodeBudget, Limits, RgbImage, crop, decode_within, resize};
+use cellmill_worker::Cause;
+use tokio_util::sync::CancellationToken;
+
+use crate::algorithms::data::detect;
+use crate::bench::Bench;
+use crate::cells::fitted;
+use crate::compute::Compute;
+use crate::models::{Model, ModelError, Models, Subject};
+use crate::network::{highest, probabilities};
+
+/// Messages taken at once. Each is some tenths of a second of work.
+const BATCH: usize = 16;
+/// A message that is not ended within this comes again.
+const VISIBILITY: Duration = Duration::from_mins(5);
+/// How long one look into an empty queue waits.
+const WAIT: Duration = Duration::from_secs(2);
+/// The first pause before a message comes again; doubled each time.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const MAX_RETRY: Duration = Duration::from_mins(1);
+
+/// Labels new images. Clones share loaded models and memory.
+///
+/// It does not wait for its turn on the device: a single image takes less than a second, a training takes minutes,
+/// and somebody waits to label it.
+#[derive(Clone, Debug)]
+pub struct Preannotator {
+    store: Store,
+    models: Models,
+    limits: Limits,
+    budget: DecodeBudget,
+    compute: Compute,
+}
+
+/// Why an image could not be labelled.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("pre-annotating `{image}`")]
+    Store {
+        image: ImageKey,
+        #[source]
+        source: cellmill_store::Error,
+    },
+    #[error("pre-annotating `{image}`")]
+    Model {
+        image: ImageKey,
+        #[source]
+        source: ModelError,
+    },
+    #[error("pre-annotating `{image}`")]
+    Compute {
+        image: ImageKey,
+        #[source]
+        source: Cause,
+    },
+}
+
+impl Error {
+    fn disposition(&self) -> Disposition {
+        match self {
+            Self::Store { source, .. } if source.is_transient() => {
+                Disposition::Retry { after: None }
+            }
+            Self::Model { source, .. } => source.disposition(),
+            Self::Store { .. } | Self::Compute { .. } => Disposition::Reject {
+                reason: report(self),
+            },
+        }
+    }
+}
+
+/// What is to be done with an image.
+struct Task {
+    image: ImageKey,
+    sha256: Option<String>,
+    label_type: String,
+    mid: u64,
+    /// Does the label type ask for a class of the whole image?
+    of_whole: bool,
+}
+
+impl Preannotator {
+    pub(crate) fn new(store: Store, bench: &Bench) -> Self {
+        Self {
+            store,
+            models: bench.models.clone(),
+            limits: bench.limits.clone(),
+            budget: bench.budget.clone(),
+            compute: bench.compute.clone(),
+        }
+    }
+
+    /// Serves the queue until the shutdown.
+    pub async fn serve(&self, queue: Arc<dyn Queue>, shutdown: CancellationToken) {
+        let name = QueueName::from_static(PREANNOTATE);
+        while !shutdown.is_cancelled() {
+            let received = queue.receive(&name, BATCH, VISIBILITY, WAIT);
+            let Some(received) = shutdown.run_until_cancelled(received).await else {
+                return;
+            };
+            let messages = match received {
+                Ok(messages) => messages,
+                Err(error) => {
+                    tracing::warn!(
+                        error = report(&error),
+                        "images to pre-annotate can't be received"
+                    );
+                    shutdown.run_until_cancelled(tokio::time::sleep(WAIT)).await;
+                    continue;
+                }
+            };
+            for message in &messages {
+                // What is not begun at shutdown is left to others at once.
+                let outcome = if shutdown.is_cancelled() {
+                    Disposition::Retry {
+                        after: Some(Duration::ZERO),
+                    }
+                } else {
+                    self.one(&message.body).await
+                };
+                end(queue.as_ref(), &name, message, outcome).await;
+            }
+        }
+    }
+
+    /// Handles messages of the queue `preannotate`, each for itself.
+    pub async fn handle(&self, bodies: &[String]) -> Vec<Disposition> {
+        let mut outcomes = Vec::with_capacity(bodies.len());
+        for body in bodies {
+            outcomes.push(self.one(body).await);
+        }
+        outcomes
+    }
+
+    async fn one(&self, body: &str) -> Disposition {
+        let hint: PreannotateHint = match serde_json::from_str(body) {
+            Ok(hint) => hint,
+            Err(error) => {
+                return Disposition::Reject {
+                    reason: format!("the message names no image: {error}"),
+                };
+            }
+        };
+        match self.image(&hint.image).await {
+            Ok(()) => Disposition::Done,
+            Err(error) => {
+                tracing::warn!(error = report(&error), "image not pre-annotated");
+                error.disposition()
+            }
+        }
+    }
+
+    /// Labels an image, if there is something to do.
+    async fn image(&self, image: &ImageKey) -> Result<(), Error> {
+        let of_store = |source| Error::Store {
+            image: image.clone(),
+            source,
+        };
+        let Some(task) = self.task(image).await.map_err(of_store)? else {
+            return Ok(());
+        };
+        let model = self.models.load(&self.store, task.mid).await;
+        let model = model.map_err(|source| Error::Model {
+            image: image.clone(),
+            source,
+        })?;
+        let bytes = match self.store.get(&ObjectKey::Image(image.clone())).await {
+            Ok(object) if object.head.size <= self.limits.max_bytes => object.bytes,
+            Ok(_) => return Ok(()),
+            Err(error) if error.is_not_found() => return Ok(()),
+            Err(error) => return Err(of_store(error)),
+        };
+        // Other bytes than the record speaks of: their own event brings a hint of its own, or a conflict.
+        if task.sha256.as_deref() != Some(sha256_hex(&bytes).as_str()) {
+            return Ok(());
+        }
+        let (limits, budget) = (self.limits.clone(), self.budget.clone());
+        let compute = self.compute.clone();
+        let of_whole = task.of_whole;
+        let computed = tokio::task::spawn_blocking(move || {
+            let decoded = decode_within(&bytes, &limits, &budget).ok()?;
+            Some(compute.run_aside(|| layer(&model, &decoded.image, of_whole)))
+        });
+        let failed = |source: Cause| Error::Compute {
+            image: image.clone(),
+            source,
+        };
+        let layer = match computed.await {
+            // The record says that it is good, under limits of another time.
+            Ok(None) => return Ok(()),
+            Ok(Some(layer)) => layer.map_err(failed)?,
+            Err(panicked) => return Err(failed(panicked.into())),
+        };
+        self.put(&task, layer).await.map_err(of_store)
+    }
+
+    /// `None`: nothing is to be done, as nobody asked for it or it was done before.
+    async fn task(&self, image: &ImageKey) -> Result<Option<Task>, cellmill_store::Error> {
+        let record = self
+            .store
+            .read::<ImageRecord>(&ObjectKey::ImageRecord(image.clone()))
+            .await?;
+        let Some(record) = record
+            .map(|it| it.value)
+            .filter(|it| it.state == ImageState::Ok)
+        else {
+            return Ok(None);
+        };
+        let label = self
+            .store
+            .read::<LabelDocument>(&ObjectKey::Label(image.clone()))
+            .await?
+            .map(|it| it.value);
+        let of_label = label.as_ref().map(|it| it.label_type.clone());
+        let label_type = of_label
+            .filter(|it| !it.is_empty())
+            .or(record.label_type)
+            .unwrap_or_default();
+        let Ok(name) = TableName::parse(&label_type) else {
+            return Ok(None);
+        };
+        let settings = self
+            .store
+            .read::<Named<LabelTypeSettings>>(&ObjectKey::LabelType(name))
+            .await?;
+        let Some(settings) = settings.map(|it| it.value.value) else {
+            return Ok(None);
+        };
+        let (Some(mid), Some(of_whole)) = (settings.mid, asks_for_whole(settings.algorithm)) else {
+            return Ok(None);
+        };
+        if label.is_some_and(|it| it.layers.model.contains_key(&mid)) {
+            return Ok(None);
+        }
+        Ok(Some(Task {
+            image: image.clone(),
+            sha256: record.sha256,
+            label_type,
+            mid,
+            of_whole,
+        }))
+    }
+
+    async fn put(&self, task: &Task, layer: ModelLayer) -> Result<(), cellmill_store::Error> {
+        let key = ObjectKey::Label(task.image.clone());
+        let swapped = self.store.swap::<LabelDocument>(&key, |label| {
+            let mut label = label
+                .cloned()
+                .unwrap_or_else(|| LabelDocument::new(task.image.clone(), &task.label_type));
+            if label.put_model(task.mid, layer.clone()) {
+                Decision::Write(label)
+            } else {
+                Decision::Keep
+            }
+        });
+        swapped.await.map(drop)
+    }
+}
+
+/// `None`: no classifier answers what this label type asks for.
+const fn asks_for_whole(algorithm: u32) -> Option<bool> {
+    match LabelType::from_code(algorithm) {
+        Some(LabelType::Classification | LabelType::TwoClass) => Some(true),
+        Some(LabelType::Base | LabelType::Recognition) => Some(false),
+        _ => None,
+    }
+}
+
+/// What the model says of an image: its class, or the cells that the classical finder sees with theirs.
+fn layer(model: &Model, image: &RgbImage, of_whole: bool) -> Result<ModelLayer, Cause> {
+    let side = model.side();
+    let size = match (model.subject, of_whole) {
+        (Subject::Cells { size }, false) => size,
+        (Subject::Cells { .. }, true) => return of_image(model, &fitted(image, side)),
+        (Subject::WholeImages { size }, _) => {
+            // In two steps, as its data set made them: one step gives slightly other pixels.
+            let square = resize(image, size, size);
+            return of_image(model, &fitted(&square, side));
+        }
+    };
+    let found = detect(image);
+    let mut pixels = Vec::with_capacity(found.len() * 3 * (side * side) as usize);
+    for bbox in &found {
+        pixels.extend(fitted(&cell(image, bbox, size), side));
+    }
+    let rows = model.logits(&pixels)?;
+    let boxes = found.iter().zip(&rows).map(|(&bbox, row)| {
+        let (class, score) = said(model, row);
+        ModelBox { bbox, class, score }
+    });
+    Ok(ModelLayer {
+        boxes: Some(boxes.collect()),
+        image_class: None,
+    })
+}
+
+fn of_image(model: &Model, pixels: &[u8]) -> Result<ModelLayer, Cause> {
+    let rows = model.logits(pixels)?;
+    Ok(ModelLayer {
+        boxes: None,
+        image_class: rows.first().map(|it| said(model, it)),
+    })
+}
+
+/// Cut as data sets cut cells.
+fn cell(image: &RgbImage, bbox: &BBox, size: u32) -> RgbImage {
+    let (x, y) = bbox.center();
+    let cut = square_crop(x, y, size, image.width, image.height);
+    crop(image, cut).expect("a crop is planned inside of the image")
+}
+
+/// The id of the likeliest class, and how likely it is, to two decimals.
+fn said(model: &Model, logits: &[f32]) -> (u32, f64) {
+    let class = highest(logits);
+    let likely = probabilities(logits, model.temperature())[class];
+    (
+        model.card.classes[class].id,
+        (likely * 100.0).round() / 100.0,
+    )
+}
+
+async fn end(queue: &dyn Queue, name: &QueueName, message: &Received, outcome: Disposition) {
+    let receipts = std::slice::from_ref(&message.receipt);
+    let ended = match outcome {
+        Disposition::Done => queue.delete(name, receipts).await,
+        Disposition::Reject { reason } => {
+            tracing::error!(
+                message_id = message.id,
+                reason,
+                "image can't be pre-annotated"
+            );
+            queue.delete(name, receipts).await
+        }
+        Disposition::Retry { after } => {
+            let doubled = FIRST_RETRY.saturating_mul(1 << message.receive_count.min(8));
+            let pause = after.unwrap_or(doubled.min(MAX_RETRY));
+            queue.release(name, &message.receipt, pause).await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::warn!(error = report(&error), "hint of an image comes again");
+    }
+}
