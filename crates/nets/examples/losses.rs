@@ -21,7 +21,7 @@ const SMOOTHING: f64 = 0.1;
 /// Low on purpose. A step of Adam has the size of the learning rate however small a gradient is, so rounding
 /// decides the sign of many steps, and at the usual rates two trainings part within a few steps whatever they
 /// compute with: `PyTorch` in f32 and in f64 differ by 0.1 after ten steps of 1e-3.
-const PEAK: f64 = 2e-6;
+const PEAK: f64 = 1e-6;
 const WEIGHT_DECAY: f64 = 0.05;
 const WARM_UP: u64 = 4;
 

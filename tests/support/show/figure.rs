@@ -82,14 +82,30 @@ impl Figures {
     }
 }
 
-/// Four digits after the point are more than any of these figures is worth.
+/// Four digits after the point are more than any of these figures is worth; of very small ones, as many more.
 fn rounded(value: f64) -> Value {
-    json!((value * 1e4).round() / 1e4)
+    let zeros = if value == 0.0 {
+        0.0
+    } else {
+        -value.abs().log10().floor()
+    };
+    let factor = 10_f64.powf(4.0 + (zeros - 1.0).max(0.0));
+    json!((value * factor).round() / factor)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn small_figures_keep_digits() {
+        let shown = [0.98765, 1234.56789, 0.0, 4.0851e-5].map(rounded);
+        assert_eq!(
+            shown,
+            [0.9877, 1234.5679, 0.0, 4.0851e-5].map(|it| json!(it))
+        );
+        assert!(rounded(f64::NAN).is_null());
+    }
 
     #[test]
     fn a_figure_that_falls_short_is_counted() {

@@ -3,7 +3,7 @@
 use cellmill_api::views::{ModelView, NewProject, ProjectView};
 use cellmill_core::ids::{Dir, TableName};
 use cellmill_core::job::JobState;
-use cellmill_core::keys::JobKind;
+use cellmill_core::keys::{JobKind, ObjectKey, ProjectFile};
 use cellmill_core::messages::UnitClass;
 use cellmill_core::split::SplitRule;
 use cellmill_core::training::NetworkSettings;
@@ -242,16 +242,11 @@ fn show(console: &mut Console, trained: &Trained) -> Result<(), Error> {
     show_measured(console, model)?;
     let mut paths = Table::new(["to look at", ""]);
     let mut path = |path: String, what: &str| paths.row([path, what.to_owned()]);
+    let at = |file| ObjectKey::Project(dir.clone(), file).to_path();
+    path(at(ProjectFile::Curves), "loss and accuracy by epoch");
+    path(at(ProjectFile::Confusion), "truth and prediction");
     path(
-        format!("projects/{dir}/curves.png"),
-        "loss and accuracy by epoch",
-    );
-    path(
-        format!("projects/{dir}/confusion.png"),
-        "truth and prediction",
-    );
-    path(
-        format!("projects/{dir}/split.csv"),
+        at(ProjectFile::Split),
         "every cell with its part and what was predicted",
     );
     path(format!("{}.json", model.file), "the model's card");

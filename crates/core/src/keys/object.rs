@@ -378,7 +378,7 @@ impl ModelKind {
     }
 }
 
-/// A model of the registry: `<kind>/<file>`, which is also the text of `modpath` in legacy files.
+/// A model of the registry: `<kind>/<file>`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ModelKey {
     pub kind: ModelKind,
@@ -395,8 +395,7 @@ impl ModelKey {
         }
     }
 
-    /// `classifier/100.safetensors`
-    pub fn modpath(&self) -> String {
+    fn name(&self) -> String {
         format!("{}/{}", self.kind.as_str(), self.file)
     }
 }
@@ -514,8 +513,8 @@ impl ObjectKey {
                 format!("active/{}-{dir}-{round:05}", kind.as_str())
             }
             Self::Number(kind, number) => format!("ids/{}/{number:012}.json", kind.as_str()),
-            Self::Model(key) => format!("modules/{}", key.modpath()),
-            Self::ModelCard(key) => format!("modules/{}.json", key.modpath()),
+            Self::Model(key) => format!("modules/{}", key.name()),
+            Self::ModelCard(key) => format!("modules/{}.json", key.name()),
             Self::Cache(hash) => format!("cache/{hash}"),
             Self::Upload(id) => format!("uploads/{id}.json"),
             Self::Worker(id) => format!("workers/{id}.json"),

@@ -11,7 +11,7 @@ use cellmill_tests::show::files::state_of;
 use cellmill_tests::show::place::{Show, Wish};
 use cellmill_tests::show::process::Mill;
 use cellmill_tests::show::tree::{RUN_FIELDS, Tree};
-use cellmill_tests::show::wait::wait_until;
+use cellmill_tests::show::wait::{no_job_is_open, wait_until};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
@@ -326,20 +326,14 @@ fn job_state(root: &Path, dir: &str) -> Result<String> {
 
 /// The results when no job is open and nothing changes any more.
 async fn settled(root: &Path) -> Result<Tree> {
-    let active = root.join("active");
-    wait_until(
-        "no job is open",
-        LIMIT,
-        Duration::from_millis(200),
-        async || {
-            let is_empty = !active.exists() || files_below(&active)?.is_empty();
-            let are_done = [CROP, COLLECT]
-                .iter()
-                .all(|dir| job_state(root, dir).is_ok_and(|it| it == "done"));
-            Ok((is_empty && are_done).then_some(()))
-        },
-    )
-    .await?;
+    for dir in [CROP, COLLECT] {
+        let pause = Duration::from_millis(200);
+        wait_until("a job is done", LIMIT, pause, async || {
+            Ok((job_state(root, dir)? == "done").then_some(()))
+        })
+        .await?;
+    }
+    no_job_is_open(root, LIMIT).await?;
     let tree = Tree::still(root, Tree::of_results, LIMIT).await?;
     ensure!(tree.n_files() > 0, "the tree is empty");
     Ok(tree)

@@ -11,7 +11,7 @@ use cellmill_tests::show::files::state_of;
 use cellmill_tests::show::place::{Wish, say};
 use cellmill_tests::show::process::Mill;
 use cellmill_tests::show::tree::{RUN_FIELDS, Tree};
-use cellmill_tests::show::wait::wait_until;
+use cellmill_tests::show::wait::{no_job_is_open, wait_until};
 use cellmill_tests::show::{Figures, Show};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
@@ -26,7 +26,7 @@ const LIMIT: Duration = Duration::from_mins(3);
 const SETTINGS: [(&str, &str); 1] = [("CELLMILL_LEASE_S", "5")];
 /// The moments of the kills follow from it.
 const SEED: u64 = 18_110_011;
-const N_CASES: usize = 8;
+const N_CASES: usize = 6;
 const EPOCHS: u32 = 2;
 const DATASET: &str = "Cells";
 const PAUSE: Duration = Duration::from_millis(3);
@@ -203,6 +203,7 @@ async fn pass(
         pass.n_commits += usize::from(is_one_commit(&unit));
     }
     mill.wait_until_healthy().await?;
+    no_job_is_open(root, LIMIT).await?;
     pass.tree = Tree::still(root, Tree::of_results, LIMIT).await?;
     mill.stop().await?;
     pass.is_verified = show.is_verified(root).await?;
@@ -211,6 +212,7 @@ async fn pass(
 
 async fn begin(stage: Stage, show: &Show, mill: &Mill) -> Result<()> {
     let no_wait = ["--no-wait"];
+    let small = ["--no-wait", "--scale", "small"];
     let ran = match stage {
         Stage::Train => {
             let wish = TrainWish {
@@ -218,7 +220,7 @@ async fn begin(stage: Stage, show: &Show, mill: &Mill) -> Result<()> {
                 dir: stage.dir(),
                 seed: 1,
                 epochs: Some(EPOCHS),
-                more: &no_wait,
+                more: &small,
             };
             wish.run(show, mill).await?
         }

@@ -147,18 +147,25 @@ impl Odd<'_> {
         };
         let ran = wish.run(self.show, &self.mill).await?;
         let is_ok = ran.code == Some(0);
-        let words = [dataset.as_str(), class];
+        // A refusal need not repeat what it was called with.
+        let words = [dataset.as_str(), "data set", class];
         self.ended(&format!("train.{name}"), &ran, end, &words)
             .await;
         if is_ok {
             let trained = Trained::read(self.mill.root(), &dir)?;
-            // Too few cells leave no test part; the card says so by having none.
             let judged = ["test", "validation"].map(|it| trained.figure(it, "balanced_accuracy"));
             let figure = judged.into_iter().find(|it| !it.is_nan());
-            let name = format!("odd.train.{name}.balanced_accuracy");
-            self.figures.told(&name, figure.unwrap_or(f64::NAN), "");
-            let is_finite = figure.is_none_or(|it| (0.0..=1.0).contains(&it));
-            self.figures.holds(&format!("{name}_is_a_share"), is_finite);
+            let name = format!("odd.train.{name}");
+            let told = figure.unwrap_or(f64::NAN);
+            self.figures
+                .told(&format!("{name}.balanced_accuracy"), told, "");
+            // Too few cells leave none to judge by: then the card must say so.
+            let notes = trained.card["training"]["notes"]
+                .as_array()
+                .map_or(0, Vec::len);
+            let is_said = figure.map_or(notes > 0, |it| (0.0..=1.0).contains(&it));
+            self.figures
+                .holds(&format!("{name}.says_what_it_is_worth"), is_said);
         }
         Ok(())
     }
@@ -248,7 +255,7 @@ impl Odd<'_> {
         let is_named = words.iter().any(|it| !it.is_empty() && said.contains(it));
         let is_clear = match ran.code {
             Some(0) => end == End::Any,
-            _ => is_calm && is_named && said.contains("hint"),
+            _ => is_calm && is_named && (said.contains("hint:") || said.contains("`cellmill ")),
         };
         say(format_args!("  {name} ended with {:?}", ran.code));
         if ran.code != Some(0) || !is_clear {

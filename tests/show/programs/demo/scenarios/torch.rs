@@ -50,11 +50,6 @@ pub(super) async fn run(show: &Show, figures: &mut Figures) -> Result<()> {
         own.last().copied().unwrap_or(f64::NAN),
         "",
     );
-    figures.told(
-        "torch.largest_difference_in_millionths",
-        1e6 * largest,
-        "of the loss",
-    );
     figures.at_most(
         "torch.largest_difference",
         largest,
