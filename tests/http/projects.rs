@@ -105,7 +105,7 @@ async fn an_accepted_training_has_a_model_number_and_the_keys_of_legacy_readers(
         ("type", json!(2)),
         ("status", json!(1)),
         ("types", json!([1, 2])),
-        ("modpath", json!("classifier/100.safetensors")),
+        ("modpath", json!("modules/classifier/100.safetensors")),
         ("parameter_mid", json!(100)),
         ("parameter_resize", json!(64)),
     ] {
