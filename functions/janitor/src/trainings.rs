@@ -262,7 +262,7 @@ async fn submit(
         time: 0,
         split: SplitRule::Case,
         seed: 1,
-        network: NetworkSettings::default(),
+        network: network_for(labelled.n()),
         propose_for: Some(name.clone()),
         shuffle_labels: false,
     };
@@ -291,6 +291,20 @@ async fn submit(
         },
     )
     .await
+}
+
+/// Few images make few steps an epoch: then smaller steps and more epochs, so that there are some hundred in all.
+fn network_for(n_images: u64) -> NetworkSettings {
+    const STEPS: u64 = 600;
+    let defaults = NetworkSettings::default();
+    let batch = (n_images / 4).clamp(8, u64::from(defaults.batch)) as u32;
+    let steps_an_epoch = (n_images * 7 / 10 / u64::from(batch)).max(1);
+    let epochs = (STEPS / steps_an_epoch).clamp(u64::from(defaults.epochs), 200) as u32;
+    NetworkSettings {
+        batch,
+        epochs,
+        ..defaults
+    }
 }
 
 /// Accepts a job and has it assembled. One that was accepted before is left to its course.
@@ -349,6 +363,15 @@ mod tests {
             ..settings(1100, None)
         };
         assert!(is_due(&wished));
+    }
+
+    #[test]
+    fn few_images_are_learned_from_more_often() {
+        let few = network_for(40);
+        assert_eq!((few.batch, few.epochs), (10, 200));
+        let many = network_for(10_000);
+        let defaults = NetworkSettings::default();
+        assert_eq!((many.batch, many.epochs), (defaults.batch, defaults.epochs));
     }
 
     #[test]

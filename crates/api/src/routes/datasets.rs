@@ -281,8 +281,11 @@ async fn check_source(app: &App, parameters: &DataParameters) -> Result<(), Erro
         known.extend(cases.into_keys());
     }
     if let Some(case) = parameters.cases.iter().find(|it| !known.contains(it)) {
-        let message = format!("case `{case}` is in none of the batches");
-        return Err(Error::refused("unknown_case", message));
+        return Err(Error::Refused {
+            code: "unknown_case",
+            message: format!("case `{case}` is in none of the batches"),
+            hint: Some("`cellmill images --batch <batch>` shows images with their cases"),
+        });
     }
     let mid = parameters.mid;
     if mid != 0 {

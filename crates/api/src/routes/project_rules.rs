@@ -70,6 +70,14 @@ impl Source {
         }
     }
 
+    /// How a message calls it.
+    fn called(&self) -> String {
+        match &self.dataset {
+            Some((dir, _)) => format!("data set `{dir}`"),
+            None => "the data set".to_owned(),
+        }
+    }
+
     /// What there is, for a person: `1 (Norm, 20 cells), 2 (LSIL, 7 cells)`.
     fn described(&self) -> String {
         let counts = self.counts.as_deref().unwrap_or_default();
@@ -235,7 +243,8 @@ pub(super) fn chosen_classes(
         for class in &merge {
             if !class.of.iter().any(|it| source.may_have(*it)) {
                 return Err(too_few(format!(
-                    "the data set has no cell of merged class `{}`; it has {}",
+                    "{} has no cell of merged class `{}`; it has {}",
+                    source.called(),
                     class.name,
                     source.described()
                 )));
@@ -257,8 +266,9 @@ pub(super) fn chosen_classes(
     if types.len() < 2 {
         return Err(too_few(match &source.counts {
             Some(_) => format!(
-                "a training tells at least 2 classes apart, chosen are {}; the data set has {}",
+                "a training tells at least 2 classes apart, chosen are {}; {} has {}",
                 types.len(),
+                source.called(),
                 source.described()
             ),
             None => format!(
@@ -291,7 +301,8 @@ pub(super) fn check_types(types: &[u32], source: &Source) -> Result<(), Error> {
         return Ok(());
     }
     let message = format!(
-        "the data set has no cells of class {}; it has {}",
+        "{} has no cells of class {}; it has {}",
+        source.called(),
         absent.join(", "),
         source.described()
     );
