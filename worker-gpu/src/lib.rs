@@ -10,6 +10,7 @@ mod options;
 mod preannotate;
 #[cfg(test)]
 mod tests;
+mod views;
 mod wiring;
 
 pub use bench::Bench;

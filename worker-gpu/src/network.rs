@@ -4,6 +4,7 @@
 
 use std::ops::ControlFlow;
 
+use crate::views::{N_VIEWS, turned};
 use cellmill_core::metrics::Confusion;
 use cellmill_core::model::{Calibration, EpochFigures, Measured, ModelInput, Threshold};
 use cellmill_core::training::TrainParameters;
@@ -64,12 +65,32 @@ impl Network {
         self.0.spec().architecture.side as u32
     }
 
-    /// One row of logits a picture. `pixels` are pictures of the network's side, one after the other.
+    /// One row of logits a picture: the mean over its eight views. `pixels` are pictures of the network's side, one
+    /// after the other.
     pub(crate) fn logits(&mut self, pixels: &[u8]) -> Result<Vec<Vec<f32>>, Cause> {
-        let mut rows = Vec::new();
-        self.0
-            .predict_pixels(pixels, BATCH, &mut |it| rows.push(it.logits))?;
-        Ok(rows)
+        let side = self.0.spec().architecture.side;
+        let mut sums: Vec<Vec<f32>> = Vec::new();
+        let mut view_pixels = Vec::with_capacity(pixels.len());
+        for view in 0..N_VIEWS {
+            view_pixels.clear();
+            turned(pixels, side, view, &mut view_pixels);
+            let mut at = 0;
+            self.0.predict_pixels(&view_pixels, BATCH, &mut |it| {
+                match sums.get_mut(at) {
+                    Some(sum) => {
+                        for (sum, logit) in sum.iter_mut().zip(it.logits) {
+                            *sum += logit;
+                        }
+                    }
+                    None => sums.push(it.logits),
+                }
+                at += 1;
+            })?;
+        }
+        for logit in sums.iter_mut().flatten() {
+            *logit /= N_VIEWS as f32;
+        }
+        Ok(sums)
     }
 }
 

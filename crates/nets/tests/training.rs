@@ -268,12 +268,14 @@ fn a_loss_that_is_no_number_ends_the_epoch_and_takes_it_back() {
     assert!(text.contains("hint: lower the learning rate"), "{text}");
 }
 
-/// 33 pictures in batches of 16 leave one over: it joins the batch before.
+/// 39 pictures in batches of 16 leave 7 over: they join the batch before. 40 leave half a batch: it stands alone.
 #[test]
-fn a_last_batch_of_one_joins_the_one_before() {
+fn a_last_batch_of_less_than_half_joins_the_one_before() {
     for (n, batch, expected) in [
         (33, 16, 2),
-        (34, 16, 3),
+        (34, 16, 2),
+        (39, 16, 2),
+        (40, 16, 3),
         (32, 16, 2),
         (3, 2, 1),
         (2, 16, 1),

@@ -30,12 +30,12 @@ impl Figures {
     }
 
     pub fn at_least(&mut self, figure: &str, value: f64, unit: &str, goal: f64) {
-        let said = json!(format!(">= {goal}"));
+        let said = json!(format!(">= {}", rounded(goal)));
         self.print(figure, rounded(value), unit, said, value >= goal);
     }
 
     pub fn at_most(&mut self, figure: &str, value: f64, unit: &str, goal: f64) {
-        let said = json!(format!("<= {goal}"));
+        let said = json!(format!("<= {}", rounded(goal)));
         self.print(figure, rounded(value), unit, said, value <= goal);
     }
 

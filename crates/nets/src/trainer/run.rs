@@ -137,8 +137,9 @@ impl Trainer {
     pub const fn n_steps(&self) -> usize {
         let (n, batch) = (self.train.len(), self.options.batch);
         let rest = n % batch;
-        // A last batch of one picture has no variance: it joins the one before.
-        let whole = n / batch + (rest > 1) as usize;
+        // The statistics of a few pictures mislead the normalisation, and with it every later step: a last batch of
+        // less than half joins the one before.
+        let whole = n / batch + (rest > 1 && 2 * rest >= batch) as usize;
         if whole == 0 { 1 } else { whole }
     }
 
