@@ -192,8 +192,13 @@ impl Odd<'_> {
             .program
             .run(&[&empty[..], &["--case", "a"]].concat())
             .await?;
-        self.ended("predict.case_without_cells", &ran, End::Any, &[&batch])
-            .await;
+        self.ended(
+            "predict.case_without_cells",
+            &ran,
+            End::Any,
+            &[&batch, "data set"],
+        )
+        .await;
         let ran = self
             .show
             .program
