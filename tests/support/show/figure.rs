@@ -102,7 +102,7 @@ mod tests {
         let shown = [0.98765, 1234.56789, 0.0, 4.0851e-5].map(rounded);
         assert_eq!(
             shown,
-            [0.9877, 1234.5679, 0.0, 4.0851e-5].map(|it| json!(it))
+            [0.9877, 1234.5679, 0.0, 4.085e-5].map(|it| json!(it))
         );
         assert!(rounded(f64::NAN).is_null());
     }

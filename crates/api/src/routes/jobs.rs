@@ -55,7 +55,28 @@ pub(super) async fn view(app: &App, job: &Versioned<JobRecord>) -> Result<JobVie
         _ => Vec::new(),
     };
     let now = app.store.now();
-    Ok(JobView::of(job, &units, now, app.settings.timing))
+    let mut view = JobView::of(job, &units, now, app.settings.timing);
+    if let (Some(error), Some(why)) = (&view.error, unit_error(&app.store, &job.value).await?) {
+        view.error = Some(format!("{error}: {why}"));
+    }
+    Ok(view)
+}
+
+/// Why the first of a failed job's failed units failed: the job itself only counts them.
+async fn unit_error(store: &Store, job: &JobRecord) -> Result<Option<String>, Error> {
+    if job.state != JobState::Failed {
+        return Ok(None);
+    }
+    let Some(unit) = (0..job.units.count).find(|it| job.units.failed.contains(*it)) else {
+        return Ok(None);
+    };
+    let key = ObjectKey::Unit(UnitKey {
+        dir: job.dir.clone(),
+        kind: job.kind,
+        unit,
+    });
+    let record = read_or_skip::<UnitRecord>(store, &key).await?;
+    Ok(record.and_then(|it| it.value.error))
 }
 
 /// The records of units that were claimed and have no bit in the job yet: about as many as workers.

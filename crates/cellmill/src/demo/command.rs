@@ -64,12 +64,16 @@ pub async fn run(args: &DemoArgs, console: &mut Console) -> Result<Exit, Error> 
     });
     let root = root(args)?;
     let beside = beside(&root);
-    let mut stages = Stages::new(console.shows_progress());
+    let mut stages = Stages::new(!console.is_json());
     let from = match &args.from {
         Some(dir) => dir.clone(),
         None => stages.time("make photographs", || photographs(args, &beside))?,
     };
-    console.note(format_args!("everything lies in {}", root.display()));
+    console.note(format_args!(
+        "everything lies in {}, pictures to look at in {}",
+        root.display(),
+        beside.display()
+    ));
     let shutdown = Shutdown::on_signals().map_err(Error::inner("receive signals"))?;
     let running = serve(&root, shutdown.clone()).await?;
     let url = format!("http://{}", running.address);

@@ -63,8 +63,9 @@ pub struct ImportArgs {
         conflicts_with = "classes"
     )]
     pub(super) class_table: Option<PathBuf>,
-    /// The label type of the images; made if it is not there [default: the batch]
-    #[arg(long, value_name = "NAME", requires = "folders_as_classes")]
+    /// The label type of the images, by which new ones are pre-annotated; of class folders: made if it is not there
+    /// [default there: the batch]
+    #[arg(long, value_name = "NAME")]
     pub(super) label_type: Option<TableName>,
     /// Uploads at a time
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
@@ -123,7 +124,14 @@ async fn import(args: &ImportArgs, console: &mut Console) -> Result<Report, Erro
         batches: args.batch.clone(),
         cases: args.case.clone(),
     };
-    let plan = plan(&listing, &filters);
+    let mut plan = plan(&listing, &filters);
+    if let Some(label_type) = &args.label_type {
+        let images = plan
+            .files
+            .iter_mut()
+            .filter(|it| it.kind == FileKind::Image);
+        images.for_each(|it| it.label_type = Some(label_type.to_string()));
+    }
     let mut report = report_of(&plan, client.url());
     if args.dry_run {
         dry_run(&client, &plan, &mut report, console).await?;
