@@ -88,7 +88,7 @@ impl ModelError {
     pub(crate) fn disposition(&self) -> Disposition {
         match self {
             Self::Store { source, .. } if source.is_transient() => {
-                Disposition::Retry { after: None }
+                Disposition::retry(cellmill_service::report(self))
             }
             _ => Disposition::Reject {
                 reason: cellmill_service::report(self),

@@ -8,12 +8,25 @@ pub enum Disposition {
     /// What it asked for is durable in a document: delete it.
     Done,
     /// Something outside failed (throttling, a time-out): leave it, it comes again.
-    Retry { after: Option<Duration> },
+    Retry {
+        /// When; by default later with every time.
+        after: Option<Duration>,
+        /// What failed, for the person who finds it among the dead letters when it never succeeds.
+        reason: String,
+    },
     /// It cannot succeed. The reason is recorded beside the subject, the message is deleted.
     Reject { reason: String },
 }
 
 impl Disposition {
+    /// It comes again, at the usual pace.
+    pub fn retry(reason: impl Into<String>) -> Self {
+        Self::Retry {
+            after: None,
+            reason: reason.into(),
+        }
+    }
+
     /// The end of a message that asked for two things: while one of them may still succeed, it comes again.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
@@ -36,7 +49,7 @@ mod tests {
 
     #[test]
     fn a_message_comes_again_while_any_part_of_it_may_succeed() {
-        let retry = || Disposition::Retry { after: None };
+        let retry = || Disposition::retry("no answer");
         let reject = || Disposition::Reject {
             reason: "no event".to_owned(),
         };

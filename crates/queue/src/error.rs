@@ -42,10 +42,22 @@ pub enum Error {
         receipt: String,
     },
     /// The URL names no home.
-    #[error("queue url `{url}` is not one of `memory://` and `sqlite:///folder/file`")]
+    #[error(
+        "queue url `{url}` is not one of `sqlite:///folder/file`, `sqs://prefix` and `memory://`"
+    )]
     Url {
         /// The URL as given.
         url: String,
+    },
+    /// SQS has no such queue.
+    #[error(
+        "queue `{full_name}` does not exist\nhint: deploy the template of infra/, and name its prefix in the queue url"
+    )]
+    Missing {
+        /// Ours.
+        queue: QueueName,
+        /// Its name in SQS.
+        full_name: String,
     },
     /// The file can't be opened for writing.
     #[error(
@@ -108,6 +120,7 @@ impl Error {
             | Self::Visibility { .. }
             | Self::Receipt { .. }
             | Self::Url { .. }
+            | Self::Missing { .. }
             | Self::Open { .. }
             | Self::Damaged { .. }
             | Self::Foreign { .. } => false,

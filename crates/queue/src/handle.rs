@@ -34,8 +34,3 @@ impl Handle {
         receipts.iter().map(|it| Self::parse(queue, it)).collect()
     }
 }
-
-/// The numbers among `ids`; an id that is none names no message of these homes.
-pub(crate) fn seqs(ids: &[String]) -> Vec<i64> {
-    ids.iter().filter_map(|it| it.parse().ok()).collect()
-}

@@ -23,6 +23,7 @@ mod bell;
 mod error;
 mod handle;
 pub mod hints;
+pub mod letters;
 mod limits;
 mod memory;
 mod message;
@@ -31,6 +32,8 @@ mod priority;
 mod queue;
 mod settings;
 mod sqlite;
+#[cfg(feature = "aws")]
+mod sqs;
 #[cfg(any(test, feature = "suite"))]
 pub mod suite;
 mod url;
@@ -40,8 +43,9 @@ pub use limits::{MAX_BODY_BYTES, MAX_DELAY, MAX_VISIBILITY};
 pub use memory::MemoryQueue;
 pub use message::{DeadLetter, Depth, Outgoing, Receipt, Received};
 pub use name::QueueName;
-pub use priority::receive_first;
 pub use queue::Queue;
 pub use settings::Settings;
 pub use sqlite::SqliteQueue;
+#[cfg(feature = "aws")]
+pub use sqs::SqsQueue;
 pub use url::open;

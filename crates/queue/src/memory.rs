@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
 use crate::bell::Bell;
-use crate::handle::{self, Handle};
+use crate::handle::Handle;
 use crate::limits::{check_messages, check_visibility};
 use crate::{DeadLetter, Depth, Error, Outgoing, Queue, QueueName, Receipt, Received, Settings};
 
@@ -163,32 +163,8 @@ impl Queue for MemoryQueue {
             .collect())
     }
 
-    async fn redrive(&self, queue: &QueueName, ids: &[String]) -> Result<usize, Error> {
-        let now = Instant::now();
-        let mut count = 0;
-        {
-            let mut state = self.state();
-            for seq in handle::seqs(ids) {
-                let dead = state
-                    .lanes
-                    .get_mut(&queue.dead_letters())
-                    .and_then(|it| it.remove(seq));
-                if let Some(message) = dead {
-                    state.add(
-                        queue,
-                        Message {
-                            visible_at: now,
-                            receive_count: 0,
-                            died: None,
-                            ..message
-                        },
-                    );
-                    count += 1;
-                }
-            }
-        }
-        self.bell.ring(queue);
-        Ok(count)
+    fn max_receives(&self, queue: &QueueName) -> u32 {
+        self.settings.max_receives(queue)
     }
 
     async fn purge(&self, queue: &QueueName) -> Result<(), Error> {

@@ -6,12 +6,10 @@ use tokio::time::Instant;
 
 use crate::{Error, Queue, QueueName, Received};
 
-/// Receives from the first of `queues` that has something, and says which it was; `None` after `wait` without any.
-///
-/// A later queue is asked only when all before it are empty, so a queue that is never empty starves those after
-/// it: that is what urgent means. All messages of one call come from one queue.
-pub async fn receive_first(
-    home: &dyn Queue,
+/// Receives from the first of `queues` that has something, by asking each and waiting for any: how
+/// [`Queue::receive_first`] works in homes that can be woken.
+pub(crate) async fn ask_and_wait<Q: Queue + ?Sized>(
+    home: &Q,
     queues: &[QueueName],
     max: usize,
     visibility: Duration,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::priority::ask_and_wait;
 use crate::{DeadLetter, Depth, Error, Outgoing, QueueName, Receipt, Received};
 
 /// Queues by name, each made on its first use.
@@ -41,8 +42,23 @@ pub trait Queue: Debug + Send + Sync + 'static {
         wait: Duration,
     ) -> Result<Vec<Received>, Error>;
 
+    /// Receives from the first of `queues` that has something, and says which it was; `None` after `wait` without
+    /// any.
+    ///
+    /// A later queue is asked only when all before it are empty, so a queue that is never empty starves those after
+    /// it: that is what urgent means. All messages of one call come from one queue.
+    async fn receive_first(
+        &self,
+        queues: &[QueueName],
+        max: usize,
+        visibility: Duration,
+        wait: Duration,
+    ) -> Result<Option<(QueueName, Vec<Received>)>, Error> {
+        ask_and_wait(self, queues, max, visibility, wait).await
+    }
+
     /// Waits until one of `queues` may have a message to hand out, at most `wait`; early and in vain is allowed.
-    /// Hands out nothing: [`receive_first`](crate::receive_first) is made of this.
+    /// Hands out nothing: [`receive_first`](Self::receive_first) is made of this.
     async fn wait_for_any(&self, queues: &[QueueName], wait: Duration) -> Result<(), Error>;
 
     /// Ends messages for good. Deleting twice is `Ok`; a receipt from an earlier handing out is `Ok` too and
@@ -65,9 +81,8 @@ pub trait Queue: Debug + Send + Sync + 'static {
     /// Shows up to `max` dead letters of `queue` without taking them, oldest first where the home has an order.
     async fn dead(&self, queue: &QueueName, max: usize) -> Result<Vec<DeadLetter>, Error>;
 
-    /// Sends dead letters of `queue` with these ids into it again, as new messages that were never received.
-    /// Says how many there were; unknown ids are skipped.
-    async fn redrive(&self, queue: &QueueName, ids: &[String]) -> Result<usize, Error>;
+    /// How often a message of `queue` is handed out before it becomes a dead letter.
+    fn max_receives(&self, queue: &QueueName) -> u32;
 
     /// Ends all messages of the queue, received ones too, but not its dead letters.
     async fn purge(&self, queue: &QueueName) -> Result<(), Error>;

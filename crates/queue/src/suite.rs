@@ -9,11 +9,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cellmill_core::disposition::Disposition;
 use tokio::time::Instant;
 
 use crate::{
-    Depth, MAX_BODY_BYTES, MAX_DELAY, MAX_VISIBILITY, Outgoing, Queue, QueueName, Received,
-    receive_first,
+    Depth, MAX_BODY_BYTES, MAX_DELAY, MAX_VISIBILITY, Outgoing, Queue, QueueName, Received, letters,
 };
 
 /// Lets time pass for a home.
@@ -348,15 +348,13 @@ pub async fn a_redriven_dead_letter_is_a_new_message(home: &Home) {
         .expect("dead letters are shown");
     let ids = [dead[0].id.clone(), "no such id".to_owned()];
     assert_eq!(
-        home.queue()
-            .redrive(home.name(), &ids)
+        letters::redrive(home.queue(), home.name(), &ids)
             .await
             .expect("it is redriven"),
         1
     );
     assert_eq!(
-        home.queue()
-            .redrive(home.name(), &ids)
+        letters::redrive(home.queue(), home.name(), &ids)
             .await
             .expect("it is gone"),
         0
@@ -380,6 +378,74 @@ pub async fn a_redriven_dead_letter_is_a_new_message(home: &Home) {
         1,
         "a receipt from before its death deleted the message"
     );
+}
+
+/// A message that is given up keeps its reason, and what is sent again is what was sent, not the letter.
+pub async fn a_letter_says_why_and_holds_the_message(home: &Home) {
+    home.send(&["work", "other"]).await;
+    for message in home.receive().await {
+        let reason = format!("`{}` can't be done", message.body);
+        let outcome = Disposition::Reject { reason };
+        letters::finish(home.queue(), home.name(), &message, outcome)
+            .await
+            .expect("it is given up");
+    }
+    assert_eq!(home.depth().await, Depth::default());
+    let listed = async || {
+        let mut listed = letters::list(home.queue(), home.name(), 10)
+            .await
+            .expect("dead letters are shown");
+        listed.sort_by(|a, b| a.body.cmp(&b.body));
+        listed
+    };
+    let dead = listed().await;
+    let told: Vec<_> = dead
+        .iter()
+        .map(|it| (it.body.as_str(), it.reason.as_deref(), it.attempts))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("other", Some("`other` can't be done"), 1),
+            ("work", Some("`work` can't be done"), 1)
+        ]
+    );
+    let ids = [dead[1].id.clone()];
+    assert_eq!(
+        letters::redrive(home.queue(), home.name(), &ids)
+            .await
+            .expect("it is redriven"),
+        1
+    );
+    let again = home.receive_one().await;
+    assert_eq!((again.body.as_str(), again.receive_count), ("work", 1));
+    let left = listed().await;
+    assert_eq!(left.len(), 1);
+    assert_eq!(left[0].body, "other");
+}
+
+/// A handler that fails every time ends the message at its last try, with what it said.
+pub async fn the_last_failure_is_the_reason(home: &Home) {
+    home.send(&["work"]).await;
+    for _ in 0..home.max_receives {
+        let message = home.receive_one().await;
+        letters::finish(
+            home.queue(),
+            home.name(),
+            &message,
+            Disposition::retry("the disk is full"),
+        )
+        .await
+        .expect("it is ended");
+        (home.advance)(home.tick * 5).await;
+    }
+    assert_eq!(home.receive().await, []);
+    let dead = letters::list(home.queue(), home.name(), 10)
+        .await
+        .expect("dead letters are shown");
+    assert_eq!(dead.len(), 1);
+    assert_eq!(dead[0].reason.as_deref(), Some("the disk is full"));
+    assert_eq!(dead[0].attempts, home.max_receives);
 }
 
 /// Queues don't see each other's messages, and purging one leaves the other and the dead letters.
@@ -550,7 +616,7 @@ pub async fn a_wait_in_vain_ends_when_it_should(home: &Home) {
 pub async fn urgent_queues_go_first(home: &Home) {
     let [urgent, normal] = &home.names;
     let all = home.names.as_slice();
-    let first = |wait| receive_first(home.queue(), all, 10, home.tick, wait);
+    let first = |wait| home.queue().receive_first(all, 10, home.tick, wait);
     home.queue()
         .send(normal, &[Outgoing::now("normal")])
         .await
@@ -654,6 +720,8 @@ macro_rules! for_every_promise {
             a_delayed_message_waits
             a_message_received_too_often_becomes_a_dead_letter
             a_redriven_dead_letter_is_a_new_message
+            a_letter_says_why_and_holds_the_message
+            the_last_failure_is_the_reason
             queues_are_separate
             receivers_never_hold_the_same_message_at_once
             a_waiting_receiver_wakes_when_a_message_arrives

@@ -5,13 +5,18 @@ use std::sync::Arc;
 
 use crate::{Error, MemoryQueue, Queue, Settings, SqliteQueue};
 
-/// Opens the home that `url` names: `memory://` (one process, forgotten at its end) or `sqlite:///folder/file`
-/// (several processes of one machine). The path is taken as it stands, without percent-decoding.
+/// Opens the home that `url` names: `memory://` (one process, forgotten at its end), `sqlite:///folder/file`
+/// (several processes of one machine) or, with the feature `aws`, `sqs://prefix` (the queues `<prefix>-<name>` of
+/// SQS). The path is taken as it stands, without percent-decoding.
 ///
 /// Blocks for the short time that opening a file takes: call it at start.
 pub fn open(url: &str, settings: Settings) -> Result<Arc<dyn Queue>, Error> {
     if url == "memory://" {
         return Ok(Arc::new(MemoryQueue::new(settings)));
+    }
+    #[cfg(feature = "aws")]
+    if let Some(prefix) = url.strip_prefix("sqs://").filter(|it| is_prefix(it)) {
+        return Ok(Arc::new(crate::SqsQueue::new(prefix, settings)));
     }
     match url.strip_prefix("sqlite://") {
         Some(path) if path.starts_with('/') && !path.ends_with('/') => {
@@ -21,6 +26,15 @@ pub fn open(url: &str, settings: Settings) -> Result<Arc<dyn Queue>, Error> {
             url: url.to_owned(),
         }),
     }
+}
+
+/// SQS takes names of 80 letters, digits, `-` and `_`; the longest of ours takes 22 of them.
+#[cfg(feature = "aws")]
+fn is_prefix(text: &str) -> bool {
+    (1..=50).contains(&text.len())
+        && text
+            .bytes()
+            .all(|it| it.is_ascii_alphanumeric() || matches!(it, b'-' | b'_'))
 }
 
 #[cfg(test)]
@@ -49,6 +63,8 @@ mod tests {
             "sqlite:///",
             "sqlite://relative/file",
             "amqp://host/q",
+            "sqs://",
+            "sqs://a/b",
         ] {
             let error = open(url, Settings::default()).expect_err("the url is refused");
             assert!(error.to_string().contains(&format!("`{url}`")), "{error}");

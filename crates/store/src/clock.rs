@@ -1,5 +1,7 @@
 //! The store's clock: leases are judged by the stamps of the storage, so also "now" must be its time.
 
+#[cfg(feature = "aws")]
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -40,17 +42,52 @@ impl Offset {
     }
 }
 
+/// The time of a storage that tells it with every answer. Clones are the same clock.
+///
+/// Nobody has to ask for it: a lease is judged on a record that was just read, and that answer brought the time.
+#[cfg(feature = "aws")]
+#[derive(Clone, Debug, Default)]
+pub(crate) struct StorageClock(Arc<Mutex<Option<Offset>>>);
+
+#[cfg(feature = "aws")]
+impl StorageClock {
+    /// An answer of this `Date` came.
+    ///
+    /// A date is cut to whole seconds and older by the way back, so of two offsets the later one is nearer to the
+    /// truth; an old one goes whatever it says, as oscillators drift.
+    pub(crate) fn heard(&self, date: DateTime<Utc>, received: Instant) {
+        let heard = Offset::of_answer(date, received);
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let keeps =
+            known.is_some_and(|known| !known.is_stale(received) && known.now(received) >= date);
+        if !keeps {
+            *known = Some(heard);
+        }
+    }
+
+    fn now(&self) -> DateTime<Utc> {
+        let known = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // A store is opened by asking it, so the first answer was there.
+        known.map_or_else(Utc::now, |it| it.now(Instant::now()))
+    }
+}
+
 /// Where a store takes its time from.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Clock {
     /// Memory and folder: their stamps are made by this machine's clock.
     System,
+    /// A bucket: its stamps are made elsewhere.
+    #[cfg(feature = "aws")]
+    Storage(StorageClock),
 }
 
 impl Clock {
-    pub(crate) fn now(self) -> DateTime<Utc> {
+    pub(crate) fn now(&self) -> DateTime<Utc> {
         match self {
             Self::System => Utc::now(),
+            #[cfg(feature = "aws")]
+            Self::Storage(clock) => clock.now(),
         }
     }
 }
@@ -80,6 +117,24 @@ mod tests {
         let start = Instant::now();
         let offset = Offset::of_answer(date(), start + Duration::from_secs(5));
         assert_eq!(offset.now(start), date());
+    }
+
+    #[cfg(feature = "aws")]
+    #[test]
+    fn of_two_answers_the_later_time_counts_until_it_is_old() {
+        let clock = StorageClock::default();
+        let start = Instant::now();
+        clock.heard(date() + chrono::Duration::seconds(1), start);
+        // The second has just begun here, and was about to end there.
+        clock.heard(date(), start);
+        let offset = |clock: &StorageClock| clock.0.lock().unwrap().unwrap();
+        assert_eq!(
+            offset(&clock).now(start),
+            date() + chrono::Duration::seconds(1)
+        );
+        let later = start + MAX_AGE + Duration::from_secs(1);
+        clock.heard(date(), later);
+        assert_eq!(offset(&clock).now(later), date());
     }
 
     #[test]

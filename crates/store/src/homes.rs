@@ -42,21 +42,7 @@ macro_rules! on_every_home {
     )+};
 }
 
-on_every_home! {
-    a_create_has_one_winner,
-    a_document_goes_up_by_one_with_every_swap,
-    a_level_shows_prefixes_that_hold_objects,
-    a_listing_is_in_key_order,
-    a_range_is_what_it_says,
-    a_replacement_needs_the_known_version,
-    a_swap_counts_once,
-    a_writer_shows_nothing_before_its_end,
-    bytes_are_created_once,
-    conditional_reads_tell_the_content,
-    deleting_twice_is_deleting_once,
-    names_come_back_byte_for_byte,
-    strange_documents_are_errors,
-}
+crate::for_every_claim!(on_every_home);
 
 fn lost(operation: Operation, moment: Moment, probability: f64, kind: Kind) -> Rule {
     Rule {

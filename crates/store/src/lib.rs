@@ -2,7 +2,8 @@
 //!
 //! [`Store`] is what the rest of the workspace sees: documents that are created once or changed by swap,
 //! bytes that appear whole or not at all, listings in key order, and the store's clock. Underneath is an
-//! `object_store::ObjectStore`: memory, or a folder on a local disk (see [`folder`]). What a document
+//! `object_store::ObjectStore`: memory, a folder on a local disk (see [`folder`]), or with the feature `aws` a
+//! bucket of S3. What a document
 //! means is decided in `cellmill-core`; nothing here looks into one beyond its [`Stamp`].
 //!
 //! [`Stamp`]: cellmill_core::document::Stamp
@@ -18,6 +19,8 @@ mod key;
 mod memory;
 mod objects;
 mod retry;
+#[cfg(feature = "aws")]
+pub mod s3;
 mod store;
 mod trail;
 mod typed;

@@ -44,9 +44,14 @@ impl Attempts {
     /// so that those who collided do not collide again.
     pub(crate) async fn pause(&self) {
         if self.failed > 0 {
-            let longest = (FIRST_PAUSE * (1 << self.failed.min(16))).min(LONGEST_PAUSE);
-            let pause = rand::rng().random_range(Duration::ZERO..longest);
-            tokio::time::sleep(pause).await;
+            pause(self.failed).await;
         }
     }
+}
+
+/// Waits after `failed` attempts.
+pub(crate) async fn pause(failed: u32) {
+    let longest = (FIRST_PAUSE * (1 << failed.min(16))).min(LONGEST_PAUSE);
+    let pause = rand::rng().random_range(Duration::ZERO..longest);
+    tokio::time::sleep(pause).await;
 }

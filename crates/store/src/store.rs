@@ -19,7 +19,8 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the store that a URL names: `memory://` (a new, empty one) or `file:///absolute/root`.
+    /// Opens the store that a URL names: `memory://` (a new, empty one), `file:///absolute/root` or, with the
+    /// feature `aws`, `s3://bucket`, which must be there.
     ///
     /// In a `file` URL percent-escapes are decoded, as everywhere. A root that does not exist is made.
     pub async fn open(url: &str) -> Result<Self, Error> {
@@ -29,7 +30,31 @@ impl Store {
         })? {
             Location::Memory => Ok(Self::memory()),
             Location::Folder(root) => Self::open_folder(&root).await,
+            #[cfg(feature = "aws")]
+            Location::Bucket(bucket) => Self::open_bucket(&bucket).await,
+            #[cfg(not(feature = "aws"))]
+            Location::Bucket(_) => Err(Error::Open {
+                url: url.to_owned(),
+                source: "this program was built without S3".into(),
+            }),
         }
+    }
+
+    /// Opens a bucket of S3, which must be there: region, credentials and endpoint are taken from the environment.
+    #[cfg(feature = "aws")]
+    pub async fn open_bucket(bucket: &str) -> Result<Self, Error> {
+        let failed = |source| Error::Open {
+            url: format!("s3://{bucket}"),
+            source,
+        };
+        let config = cellmill_aws::load().await;
+        let (objects, clock) = crate::s3::open(bucket, &config).map_err(failed)?;
+        objects.check().await.map_err(|it| failed(it.into()))?;
+        Ok(Self {
+            objects: Arc::new(objects),
+            clock: Clock::Storage(clock),
+            root: None,
+        })
     }
 
     /// Opens the folder `root`, which must be on a local disk and writable, making it if it is not there.
@@ -90,6 +115,7 @@ impl Store {
 enum Location {
     Memory,
     Folder(PathBuf),
+    Bucket(String),
 }
 
 impl Location {
@@ -97,8 +123,19 @@ impl Location {
         if url == "memory://" || url == "memory:" {
             return Ok(Self::Memory);
         }
+        if let Some(bucket) = url.strip_prefix("s3://") {
+            return match bucket.strip_suffix('/').unwrap_or(bucket) {
+                "" => Err("a bucket is named as in `s3://bucket`".to_owned()),
+                bucket if bucket.contains('/') => Err(format!(
+                    "a bucket is Cellmill's alone: `s3://{bucket}` names a folder in it"
+                )),
+                bucket => Ok(Self::Bucket(bucket.to_owned())),
+            };
+        }
         let Some(rest) = url.strip_prefix("file://") else {
-            return Err("a storage URL is `memory://` or `file:///absolute/root`".to_owned());
+            return Err(
+                "a storage URL is `file:///absolute/root`, `s3://bucket` or `memory://`".to_owned(),
+            );
         };
         let path = rest.strip_prefix("localhost").unwrap_or(rest);
         if !path.starts_with('/') {
@@ -125,7 +162,17 @@ mod tests {
         assert_eq!(Location::parse("file://localhost/data"), folder("/data"));
         assert_eq!(Location::parse("file:///a%20b/%25"), folder("/a b/%"));
         assert_eq!(Location::parse("file:///病例 1"), folder("/病例 1"));
-        for refused in ["", "/data", "file://data", "s3://bucket", "file:///%FF"] {
+        let bucket = || Ok(Location::Bucket("cells".to_owned()));
+        assert_eq!(Location::parse("s3://cells"), bucket());
+        assert_eq!(Location::parse("s3://cells/"), bucket());
+        for refused in [
+            "",
+            "/data",
+            "file://data",
+            "s3://",
+            "s3://bucket/folder",
+            "file:///%FF",
+        ] {
             assert!(Location::parse(refused).is_err(), "{refused}");
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cellmill_core::keys::UnitKey;
 use cellmill_core::messages::UnitHint;
-use cellmill_queue::{QueueName, Received, receive_first};
+use cellmill_queue::{QueueName, Received};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -94,8 +94,7 @@ impl Inner {
     /// The next unit to work on, if there is one soon. Only the waiting is cut short by shutdown: a claim
     /// that was begun is finished, as its unit would be lost for a whole lease otherwise.
     async fn next_lease(&self, shutdown: &CancellationToken) -> Result<Option<Lease>, Error> {
-        let receiving = receive_first(
-            self.queue.as_ref(),
+        let receiving = self.queue.receive_first(
             &self.queues,
             1,
             self.options.timing.lease(),

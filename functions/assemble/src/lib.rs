@@ -17,6 +17,7 @@ use cellmill_core::job::{Cursor, DataParameters, JobEvent, JobParameters, JobRec
 use cellmill_core::keys::JobKind;
 use cellmill_core::messages::JobHint;
 use cellmill_queue::{Queue, hints};
+use cellmill_service::Settings;
 use cellmill_store::Store;
 use cellmill_store::jobs::Applied;
 
@@ -64,13 +65,29 @@ impl Error {
             Self::Store { source, .. } if !source.is_transient() => Disposition::Reject {
                 reason: self.to_string(),
             },
-            Self::Store { .. } | Self::Queue { .. } => Disposition::Retry { after: None },
+            Self::Store { .. } | Self::Queue { .. } => {
+                Disposition::retry(cellmill_service::report(self))
+            }
             Self::Unusable { .. } => Disposition::Done,
         }
     }
 }
 
+/// Assembling leaves the rest to another message after this long, so that jobs take turns.
+const SLICE: Duration = Duration::from_secs(30);
+
 impl Assemble {
+    /// The function with what the settings say.
+    pub fn new(store: Store, queue: Arc<dyn Queue>, settings: &Settings) -> Self {
+        Self {
+            store,
+            queue,
+            window: settings.window,
+            images_per_unit: settings.images_per_unit,
+            slice: SLICE,
+        }
+    }
+
     /// Handles one message of the queue `assemble`.
     pub async fn handle(&self, body: &str) -> Disposition {
         let hint: JobHint = match serde_json::from_str(body) {
@@ -107,8 +124,9 @@ impl Assemble {
         {
             Ok(_) => Disposition::Done,
             Err(error) => {
-                tracing::error!(dir = %hint.dir, error = cellmill_service::report(&error), "job can't be failed");
-                Disposition::Retry { after: None }
+                let error = cellmill_service::report(&error);
+                tracing::error!(dir = %hint.dir, error, "job can't be failed");
+                Disposition::retry(error)
             }
         }
     }

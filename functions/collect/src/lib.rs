@@ -20,6 +20,7 @@ use cellmill_core::keys::{JobKind, ObjectKey, Prefix, UnitKey};
 use cellmill_core::messages::CollectHint;
 use cellmill_core::unit::{UnitRecord, UnitState};
 use cellmill_queue::{Queue, hints};
+use cellmill_service::Settings;
 use cellmill_store::Store;
 use cellmill_store::jobs::Applied;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -56,9 +57,9 @@ impl Error {
     pub fn disposition(&self) -> Disposition {
         match self {
             Self::Store { source, .. } if source.is_transient() => {
-                Disposition::Retry { after: None }
+                Disposition::retry(cellmill_service::report(self))
             }
-            Self::Queue { .. } => Disposition::Retry { after: None },
+            Self::Queue { .. } => Disposition::retry(cellmill_service::report(self)),
             Self::Store { .. } | Self::BadOutput { .. } => Disposition::Reject {
                 reason: self.to_string(),
             },
@@ -79,6 +80,15 @@ struct Asked {
 const PARALLEL_READS: usize = 32;
 
 impl Collect {
+    /// The function with what the settings say.
+    pub fn new(store: Store, queue: Arc<dyn Queue>, settings: &Settings) -> Self {
+        Self {
+            store,
+            queue,
+            window: settings.window,
+        }
+    }
+
     /// Handles a batch of messages of the queue `collect`: one swap of each job, whatever their number.
     pub async fn handle(&self, bodies: &[String]) -> Vec<Disposition> {
         let mut outcomes = vec![Disposition::Done; bodies.len()];
@@ -121,8 +131,9 @@ impl Collect {
                 .change_job(kind, dir, JobEvent::Failed { error: text }, self.window)
                 .await
         {
-            tracing::error!(%dir, error = cellmill_service::report(&error), "job can't be failed");
-            return Disposition::Retry { after: None };
+            let error = cellmill_service::report(&error);
+            tracing::error!(%dir, error, "job can't be failed");
+            return Disposition::retry(error);
         }
         disposition
     }

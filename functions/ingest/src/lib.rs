@@ -18,6 +18,7 @@ use cellmill_core::records::{
     StemRecord,
 };
 use cellmill_queue::{Outgoing, Queue, QueueName};
+use cellmill_service::Settings;
 use cellmill_store::{Decision, Object, Put, Store};
 use cellmill_vision::{
     DecodeBudget, Decoded, Limits, Refusal, THUMBNAIL_SIDE, decode_within, thumbnail,
@@ -57,14 +58,41 @@ impl Error {
     pub fn disposition(&self) -> Disposition {
         match self {
             Self::Store { source, .. } if !source.is_transient() => Disposition::Reject {
-                reason: self.to_string(),
+                reason: cellmill_service::report(self),
             },
-            Self::Store { .. } | Self::Queue { .. } => Disposition::Retry { after: None },
+            Self::Store { .. } | Self::Queue { .. } => {
+                Disposition::retry(cellmill_service::report(self))
+            }
         }
     }
 }
 
+/// The settings as `vision` wants them.
+pub fn image_limits(settings: &Settings) -> Limits {
+    Limits {
+        max_bytes: settings.images.max_bytes,
+        max_side: settings.images.max_side,
+        max_decoded_bytes: settings.images.max_decoded_bytes,
+        ..Limits::default()
+    }
+}
+
 impl Ingest {
+    /// The function with the limits of the settings; `budget` is what all decodes of the process share.
+    pub fn new(
+        store: Store,
+        queue: Arc<dyn Queue>,
+        settings: &Settings,
+        budget: DecodeBudget,
+    ) -> Self {
+        Self {
+            store,
+            queue,
+            limits: image_limits(settings),
+            budget,
+        }
+    }
+
     /// Handles one message of the queue `uploads`: all its records.
     pub async fn handle(&self, body: &str) -> Disposition {
         let created = match events::parse(body) {

@@ -12,6 +12,7 @@ use cellmill_store::{Error, Store, Versioned};
 use chrono::{DateTime, Utc};
 use futures::TryStreamExt as _;
 
+use crate::load::{self, Loads};
 use crate::{Action, What, parse_mark};
 
 /// A mark without a record is removed after an hour: by then nobody is still between the two writes.
@@ -178,13 +179,18 @@ fn hint(job: &JobRecord, unit: u32, why: &str) -> Action {
     }
 }
 
-pub(crate) async fn plan(
-    store: &Store,
-    timing: Timing,
-    window: usize,
-) -> Result<Vec<Action>, Error> {
+/// What the sweep over jobs found.
+#[derive(Clone, Debug, Default)]
+pub struct SweptJobs {
+    pub actions: Vec<Action>,
+    /// What waits and what is worked on.
+    pub loads: Loads,
+}
+
+pub(crate) async fn plan(store: &Store, timing: Timing, window: usize) -> Result<SweptJobs, Error> {
     let marks: Vec<_> = store.list(&Prefix::Active.to_path()).try_collect().await?;
     let mut actions = Vec::new();
+    let mut loads = Loads::new();
     for mark in marks {
         let Some((kind, dir, round)) = parse_mark(&mark.key) else {
             continue;
@@ -212,13 +218,14 @@ pub(crate) async fn plan(
             job,
             units,
         };
+        load::add(&mut loads, &seen, store.now(), timing);
         let (mut found, to_read) = decide_job(&seen, store.now(), timing, window);
         actions.append(&mut found);
         if let Some((job, _)) = &seen.job {
             actions.append(&mut read_silent(store, job, to_read, timing).await?);
         }
     }
-    Ok(actions)
+    Ok(SweptJobs { actions, loads })
 }
 
 pub(crate) async fn plan_wake(store: &Store) -> Result<Vec<Action>, Error> {

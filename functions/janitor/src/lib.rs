@@ -5,6 +5,7 @@
 
 mod images;
 mod jobs;
+mod load;
 mod trainings;
 
 use std::sync::Arc;
@@ -17,11 +18,13 @@ use cellmill_core::keys::{JobKind, ObjectKey};
 use cellmill_core::messages::{ASSEMBLE, JobHint, POINTS, UPLOADS};
 use cellmill_core::timing::Timing;
 use cellmill_queue::{Outgoing, Queue, QueueName, hints};
+use cellmill_service::Settings;
 use cellmill_store::Store;
 use serde::Serialize;
 
 pub use images::{SweepImages, Swept};
-pub use jobs::{JobSeen, UnitSeen, decide_job, decide_silent_unit};
+pub use jobs::{JobSeen, SweptJobs, UnitSeen, decide_job, decide_silent_unit};
+pub use load::{Load, Loads};
 
 /// What the janitor works with.
 #[derive(Clone, Debug)]
@@ -44,7 +47,7 @@ pub enum Error {
 impl Error {
     /// The next sweep is the retry.
     pub fn disposition(&self) -> Disposition {
-        Disposition::Retry { after: None }
+        Disposition::retry(self.to_string())
     }
 }
 
@@ -86,8 +89,18 @@ pub enum What {
 }
 
 impl Janitor {
+    /// The janitor with what the settings say.
+    pub fn new(store: Store, queue: Arc<dyn Queue>, settings: &Settings) -> Self {
+        Self {
+            store,
+            queue,
+            timing: settings.timing,
+            window: settings.window,
+        }
+    }
+
     /// The sweep over units, marks and silent jobs.
-    pub async fn plan_jobs(&self) -> Result<Vec<Action>, Error> {
+    pub async fn plan_jobs(&self) -> Result<SweptJobs, Error> {
         jobs::plan(&self.store, self.timing, self.window)
             .await
             .map_err(Error::Store)

@@ -17,6 +17,7 @@ use cellmill_core::points::{self, CsvLimits, CsvRefusal, Points, Verdict};
 use cellmill_core::records::{
     ImageSize, Named, PointsRecord, PointsState, Rejection, RowRemark, StemRecord,
 };
+use cellmill_service::Settings;
 use cellmill_store::{Decision, Head, Store};
 use futures::TryStreamExt as _;
 
@@ -41,7 +42,7 @@ pub struct Error {
 impl Error {
     pub fn disposition(&self) -> Disposition {
         if self.source.is_transient() {
-            return Disposition::Retry { after: None };
+            return Disposition::retry(cellmill_service::report(self));
         }
         Disposition::Reject {
             reason: self.to_string(),
@@ -53,6 +54,15 @@ impl Error {
 const MAX_READS: usize = 5;
 
 impl Label {
+    /// The function with the limits of the settings.
+    pub fn of_settings(store: Store, settings: &Settings) -> Self {
+        let limits = CsvLimits {
+            max_bytes: settings.csv.max_bytes,
+            max_rows: settings.csv.max_rows as u64,
+        };
+        Self::new(store, limits)
+    }
+
     pub fn new(store: Store, limits: CsvLimits) -> Self {
         Self {
             store,
@@ -79,7 +89,10 @@ impl Label {
             };
             match self.points(&key).await {
                 Ok(true) => {}
-                Ok(false) => outcome = outcome.and(Disposition::Retry { after: None }),
+                Ok(false) => {
+                    let reason = format!("points `{key}` changed under every reading");
+                    outcome = outcome.and(Disposition::retry(reason));
+                }
                 Err(error) => {
                     tracing::warn!(
                         key = event.key,

@@ -13,7 +13,7 @@ use cellmill_core::keys::{ImageKey, ObjectKey};
 use cellmill_core::label::{LabelDocument, LabelType, ModelBox, ModelLayer};
 use cellmill_core::messages::{PREANNOTATE, PreannotateHint};
 use cellmill_core::records::{ImageRecord, ImageState, LabelTypeSettings, Named};
-use cellmill_queue::{Queue, QueueName, Received};
+use cellmill_queue::{Queue, QueueName, letters};
 use cellmill_service::report;
 use cellmill_store::{Decision, Store};
 use cellmill_vision::{DecodeBudget, Limits, RgbImage, crop, decode_within, resize};
@@ -33,9 +33,6 @@ const BATCH: usize = 16;
 const VISIBILITY: Duration = Duration::from_mins(5);
 /// How long one look into an empty queue waits.
 const WAIT: Duration = Duration::from_secs(2);
-/// The first pause before a message comes again; doubled each time.
-const FIRST_RETRY: Duration = Duration::from_secs(1);
-const MAX_RETRY: Duration = Duration::from_mins(1);
 
 /// Labels new images. Clones share loaded models and memory.
 ///
@@ -77,7 +74,7 @@ impl Error {
     fn disposition(&self) -> Disposition {
         match self {
             Self::Store { source, .. } if source.is_transient() => {
-                Disposition::Retry { after: None }
+                Disposition::retry(report(self))
             }
             Self::Model { source, .. } => source.disposition(),
             Self::Store { .. } | Self::Compute { .. } => Disposition::Reject {
@@ -132,11 +129,22 @@ impl Preannotator {
                 let outcome = if shutdown.is_cancelled() {
                     Disposition::Retry {
                         after: Some(Duration::ZERO),
+                        reason: "the worker ended".to_owned(),
                     }
                 } else {
                     self.one(&message.body).await
                 };
-                end(queue.as_ref(), &name, message, outcome).await;
+                if let Disposition::Reject { reason } = &outcome {
+                    tracing::error!(
+                        message_id = message.id,
+                        reason,
+                        "image can't be pre-annotated"
+                    );
+                }
+                let ended = letters::finish(queue.as_ref(), &name, message, outcome).await;
+                if let Err(error) = ended {
+                    tracing::warn!(error = report(&error), "hint of an image comes again");
+                }
             }
         }
     }
@@ -335,27 +343,4 @@ fn said(model: &Model, logits: &[f32]) -> (u32, f64) {
         model.card.classes[class].id,
         (likely * 100.0).round() / 100.0,
     )
-}
-
-async fn end(queue: &dyn Queue, name: &QueueName, message: &Received, outcome: Disposition) {
-    let receipts = std::slice::from_ref(&message.receipt);
-    let ended = match outcome {
-        Disposition::Done => queue.delete(name, receipts).await,
-        Disposition::Reject { reason } => {
-            tracing::error!(
-                message_id = message.id,
-                reason,
-                "image can't be pre-annotated"
-            );
-            queue.delete(name, receipts).await
-        }
-        Disposition::Retry { after } => {
-            let doubled = FIRST_RETRY.saturating_mul(1 << message.receive_count.min(8));
-            let pause = after.unwrap_or(doubled.min(MAX_RETRY));
-            queue.release(name, &message.receipt, pause).await
-        }
-    };
-    if let Err(error) = ended {
-        tracing::warn!(error = report(&error), "hint of an image comes again");
-    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cellmill_core::disposition::Disposition;
-use cellmill_queue::{Queue, QueueName, Received};
+use cellmill_queue::{Queue, QueueName, Received, letters};
 use cellmill_service::report;
 use futures::stream::{self, StreamExt as _};
 use tokio_util::sync::CancellationToken;
@@ -17,10 +17,6 @@ const VISIBILITY: Duration = Duration::from_mins(5);
 const WAIT: Duration = Duration::from_secs(1);
 /// What SQS hands out at most.
 const BATCH: usize = 10;
-/// The first pause before a message that could not be handled comes again; doubled each time.
-const FIRST_RETRY: Duration = Duration::from_millis(500);
-/// No longer than this, so that a bucket that is back is used soon.
-const MAX_RETRY: Duration = Duration::from_mins(1);
 
 /// Serves one queue until the shutdown, each message for itself, `concurrency` at a time.
 pub(super) async fn each<F, R>(
@@ -82,30 +78,15 @@ async fn receive(queue: &dyn Queue, name: &QueueName) -> Vec<Received> {
 }
 
 async fn end(queue: &dyn Queue, name: &QueueName, message: &Received, outcome: Disposition) {
-    let receipts = std::slice::from_ref(&message.receipt);
-    let ended = match outcome {
-        Disposition::Done => queue.delete(name, receipts).await,
-        Disposition::Reject { reason } => {
-            tracing::error!(
-                queue = name.as_str(),
-                message_id = message.id,
-                reason,
-                "message rejected"
-            );
-            queue.delete(name, receipts).await
-        }
-        Disposition::Retry { after } => {
-            let doubled = FIRST_RETRY.saturating_mul(1 << message.receive_count.min(10));
-            queue
-                .release(
-                    name,
-                    &message.receipt,
-                    after.unwrap_or(doubled.min(MAX_RETRY)),
-                )
-                .await
-        }
-    };
-    if let Err(error) = ended {
+    if let Disposition::Reject { reason } = &outcome {
+        tracing::error!(
+            queue = name.as_str(),
+            message_id = message.id,
+            reason,
+            "message rejected"
+        );
+    }
+    if let Err(error) = letters::finish(queue, name, message, outcome).await {
         tracing::warn!(
             queue = name.as_str(),
             error = report(&error),

@@ -1,10 +1,8 @@
 //! The functions of this process.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use cellmill_core::messages::{ASSEMBLE, COLLECT, POINTS, UPLOADS};
-use cellmill_core::points::CsvLimits;
 use cellmill_fn_assemble::Assemble;
 use cellmill_fn_collect::Collect;
 use cellmill_fn_ingest::Ingest;
@@ -13,12 +11,10 @@ use cellmill_fn_label::Label;
 use cellmill_queue::{Queue, QueueName};
 use cellmill_service::{Settings, Shutdown};
 use cellmill_store::Store;
-use cellmill_vision::{DecodeBudget, Limits};
+use cellmill_vision::DecodeBudget;
 
 use super::consume;
 
-/// Assembling leaves the rest to another message after this long, so that jobs take turns.
-const ASSEMBLE_SLICE: Duration = Duration::from_secs(30);
 /// Labels are small reads and writes: the wait for the disk is what costs.
 const LABELS_AT_ONCE: usize = 4;
 
@@ -34,16 +30,6 @@ pub(super) struct Functions {
     images_at_once: usize,
 }
 
-/// The settings as `vision` wants them.
-pub(super) fn image_limits(settings: &Settings) -> Limits {
-    Limits {
-        max_bytes: settings.images.max_bytes,
-        max_side: settings.images.max_side,
-        max_decoded_bytes: settings.images.max_decoded_bytes,
-        ..Limits::default()
-    }
-}
-
 impl Functions {
     pub(super) fn new(
         store: &Store,
@@ -52,37 +38,12 @@ impl Functions {
         budget: &DecodeBudget,
     ) -> Self {
         let (store, queue) = (store.clone(), Arc::clone(queue));
-        let window = settings.window;
-        let csv = CsvLimits {
-            max_bytes: settings.csv.max_bytes,
-            max_rows: settings.csv.max_rows as u64,
-        };
         Self {
-            ingest: Ingest {
-                store: store.clone(),
-                queue: Arc::clone(&queue),
-                limits: image_limits(settings),
-                budget: budget.clone(),
-            },
-            label: Label::new(store.clone(), csv),
-            assemble: Assemble {
-                store: store.clone(),
-                queue: Arc::clone(&queue),
-                window,
-                images_per_unit: settings.images_per_unit,
-                slice: ASSEMBLE_SLICE,
-            },
-            collect: Collect {
-                store: store.clone(),
-                queue: Arc::clone(&queue),
-                window,
-            },
-            janitor: Janitor {
-                store,
-                queue: Arc::clone(&queue),
-                timing: settings.timing,
-                window,
-            },
+            ingest: Ingest::new(store.clone(), Arc::clone(&queue), settings, budget.clone()),
+            label: Label::of_settings(store.clone(), settings),
+            assemble: Assemble::new(store.clone(), Arc::clone(&queue), settings),
+            collect: Collect::new(store.clone(), Arc::clone(&queue), settings),
+            janitor: Janitor::new(store, Arc::clone(&queue), settings),
             images_at_once: settings.threads.max(1),
             queue,
         }

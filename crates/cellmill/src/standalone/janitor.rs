@@ -24,7 +24,7 @@ pub(super) fn sweep(janitor: &Janitor, shutdown: &Shutdown) {
         }
         let every = jobs.timing.sweep();
         repeat(&token, every, || async {
-            jobs.perform(&jobs.plan_jobs().await?).await?;
+            jobs.perform(&jobs.plan_jobs().await?.actions).await?;
             jobs.perform(&jobs.plan_trainings().await?).await
         })
         .await;
@@ -71,16 +71,12 @@ pub async fn janitor(args: &JanitorArgs, console: &mut Console) -> Result<Exit, 
     let settings = Settings::from_env().map_err(Error::inner("read the settings"))?;
     let store = crate::commands::root::open(&args.root).await?;
     let queue = super::up::open_queue(&store).map_err(Error::inner("open the queue"))?;
-    let janitor = Janitor {
-        store,
-        queue,
-        timing: settings.timing,
-        window: settings.window,
-    };
+    let janitor = Janitor::new(store, queue, &settings);
     let mut actions = janitor
         .plan_jobs()
         .await
-        .map_err(Error::inner("look at the jobs"))?;
+        .map_err(Error::inner("look at the jobs"))?
+        .actions;
     let swept = janitor
         .plan_images(&SweepImages::everything())
         .await

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use cellmill_api::{ApiParts, LocalUser, QueueNotify, router, serve};
 use cellmill_core::messages::PREANNOTATE;
+use cellmill_fn_ingest::image_limits;
 use cellmill_nets::{Device, DeviceError};
 use cellmill_queue::{Queue, QueueName};
 use cellmill_service::settings::SettingsError;
@@ -20,7 +21,7 @@ use cellmill_worker_gpu::Bench;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use super::functions::{Functions, image_limits};
+use super::functions::Functions;
 use super::{consume, found, janitor};
 
 /// What the command line chooses; the rest are settings.

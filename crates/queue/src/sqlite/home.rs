@@ -11,7 +11,7 @@ use super::file;
 use super::statements::{self, HandOut, NewMessage};
 use super::thread::ConnectionThread;
 use crate::bell::Bell;
-use crate::handle::{self, Handle};
+use crate::handle::Handle;
 use crate::limits::{check_messages, check_visibility};
 use crate::{DeadLetter, Depth, Error, Outgoing, Queue, QueueName, Receipt, Received, Settings};
 
@@ -188,14 +188,8 @@ impl Queue for SqliteQueue {
         .await
     }
 
-    async fn redrive(&self, queue: &QueueName, ids: &[String]) -> Result<usize, Error> {
-        let (name, seqs) = (queue.clone(), handle::seqs(ids));
-        let redrive = move |connection: &mut Connection| {
-            statements::redrive(connection, &name, &seqs, now_millis())
-        };
-        let count = self.call("redrive", redrive).await?;
-        self.bell.ring(queue);
-        Ok(count)
+    fn max_receives(&self, queue: &QueueName) -> u32 {
+        self.settings.max_receives(queue)
     }
 
     async fn purge(&self, queue: &QueueName) -> Result<(), Error> {

@@ -230,30 +230,6 @@ fn dead_letter(row: &Row<'_>, asked: &QueueName) -> rusqlite::Result<DeadLetter>
     })
 }
 
-pub(super) fn redrive(
-    connection: &mut Connection,
-    queue: &QueueName,
-    seqs: &[i64],
-    now: i64,
-) -> rusqlite::Result<usize> {
-    change(connection, |transaction| {
-        let dead = queue.dead_letters();
-        // A new number: receipts from before its death must not match.
-        let mut insert = transaction.prepare_cached(
-            "INSERT INTO messages (queue, body, sent_at, visible_at)
-             SELECT ?3, body, sent_at, ?4 FROM messages WHERE seq = ?1 AND queue = ?2",
-        )?;
-        let mut delete =
-            transaction.prepare_cached("DELETE FROM messages WHERE seq = ?1 AND queue = ?2")?;
-        let mut count = 0;
-        for seq in seqs {
-            count += insert.execute(params![seq, dead.as_str(), queue.as_str(), now])?;
-            delete.execute(params![seq, dead.as_str()])?;
-        }
-        Ok(count)
-    })
-}
-
 pub(super) fn purge(connection: &Connection, queue: &QueueName) -> rusqlite::Result<()> {
     connection.execute("DELETE FROM messages WHERE queue = ?1", [queue.as_str()])?;
     Ok(())

@@ -42,11 +42,11 @@ macro_rules! variables {
 variables! {
     STORE:
         "",
-        "a url such as `file:///folder`",
+        "a url such as `file:///folder` or `s3://bucket`",
         "Where everything is kept; unset: what the command line names.";
     QUEUE:
         "",
-        "a url such as `sqlite:///folder/file`",
+        "a url such as `sqlite:///folder/file` or `sqs://prefix`",
         "Where hints are kept; unset: a file inside the store's folder.";
     LISTEN:
         "127.0.0.1:8750",

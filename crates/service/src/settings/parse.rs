@@ -38,11 +38,15 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} is `{}`, expected {}",
-            self.variable, self.value, self.expected
-        )
+        let Self {
+            variable,
+            value,
+            expected,
+        } = self;
+        if value.is_empty() {
+            return write!(f, "{variable} is not set, expected {expected}");
+        }
+        write!(f, "{variable} is `{value}`, expected {expected}")
     }
 }
 

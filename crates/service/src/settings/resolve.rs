@@ -8,7 +8,7 @@ use std::time::Duration;
 use cellmill_core::timing::Timing;
 use tracing_subscriber::EnvFilter;
 
-use super::env;
+use super::env::{self, Variable};
 use super::parse::{GIB, KIB, Reader, SettingsError, bytes, number, offset, url};
 use super::types::{CsvLimits, ImageLimits, LogFormat, LogSettings, Settings};
 
@@ -18,20 +18,41 @@ const MIN_LEASE_ON_S3: Duration = Duration::from_secs(10);
 impl Settings {
     /// Reads the variables of this process.
     pub fn from_env() -> Result<Self, SettingsError> {
-        // A variable that is no text is none of ours: all our values are text.
-        let values = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect();
-        Self::resolve(&values)
+        Self::resolve(&environment())
+    }
+
+    /// As [`from_env`](Self::from_env), for programs that can't do without some: those are missing like any other
+    /// problem, all told at once.
+    pub fn from_env_requiring(required: &[&Variable]) -> Result<Self, SettingsError> {
+        Self::resolve_requiring(&environment(), required)
     }
 
     /// Reads the variables of `values` and checks them together. Names without our prefix are passed over.
     pub fn resolve(values: &BTreeMap<String, String>) -> Result<Self, SettingsError> {
+        Self::resolve_requiring(values, &[])
+    }
+
+    fn resolve_requiring(
+        values: &BTreeMap<String, String>,
+        required: &[&Variable],
+    ) -> Result<Self, SettingsError> {
         let mut reader = Reader::new(values);
         let settings = read(&mut reader);
         check(&settings, &mut reader);
+        for variable in required {
+            if values.get(variable.name).is_none_or(String::is_empty) {
+                reader.refuse(variable, variable.form);
+            }
+        }
         reader.finish().map(|()| settings)
     }
+}
+
+fn environment() -> BTreeMap<String, String> {
+    // A variable that is no text is none of ours: all our values are text.
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
 }
 
 impl Default for Settings {
@@ -256,13 +277,26 @@ mod tests {
             &expect![[r"
                 the settings cannot be used
                   CELLMILL_LEESE_S is `40`, expected no variable of this name
-                  CELLMILL_STORE is `/data`, expected a url such as `file:///folder`
+                  CELLMILL_STORE is `/data`, expected a url such as `file:///folder` or `s3://bucket`
                   CELLMILL_LISTEN is `localhost`, expected an address and a port such as `127.0.0.1:8750`
                   CELLMILL_LEASE_S is `4`, expected seconds from 5 to 3600, from 10 on S3
                   CELLMILL_MAX_IMAGE_BYTES is `lots`, expected bytes from 1 KiB to 64 GiB, as `1048576` or `1 MiB`
                   CELLMILL_TIME_ZONE is `Shanghai`, expected an offset such as `+08:00`
                   CELLMILL_LOG is `cellmill=loud`, expected a filter such as `info` or `warn,cellmill_worker=debug`"]],
         );
+    }
+
+    #[test]
+    fn what_a_program_needs_is_missed_with_every_other_problem() {
+        let given = BTreeMap::from([("CELLMILL_LEASE_S".to_owned(), "4".to_owned())]);
+        let required = [&env::STORE, &env::QUEUE];
+        let told = Settings::resolve_requiring(&given, &required).unwrap_err();
+        expect![[r"
+            the settings cannot be used
+              CELLMILL_LEASE_S is `4`, expected seconds from 5 to 3600, from 10 on S3
+              CELLMILL_STORE is not set, expected a url such as `file:///folder` or `s3://bucket`
+              CELLMILL_QUEUE is not set, expected a url such as `sqlite:///folder/file` or `sqs://prefix`"]]
+        .assert_eq(&told.to_string());
     }
 
     #[test]

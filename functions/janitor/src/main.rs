@@ -1,0 +1,103 @@
+//! The Lambda `janitor`: sweeps by a schedule, `{"sweep":"jobs"}` every minute and `{"sweep":"images"}` every hour.
+//!
+//! A sweep over jobs also tells how much waits, as metrics in the log (the embedded metric format of AWS): workers
+//! are scaled by them.
+
+use std::process::ExitCode;
+
+use cellmill_fn_janitor::{Janitor, Loads, SweepImages};
+use cellmill_lambda::{Error, run, serve_events};
+use serde::{Deserialize, Serialize};
+
+/// What the schedule sends.
+#[derive(Clone, Copy, Debug, Deserialize)]
+struct Order {
+    sweep: Sweep,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Sweep {
+    Jobs,
+    Images,
+    /// Every job that is not ended is looked at, silent or not.
+    Wake,
+}
+
+/// What was done.
+#[derive(Clone, Debug, Default, Serialize)]
+struct Done {
+    n_actions: usize,
+    #[serde(skip_serializing_if = "Loads::is_empty")]
+    loads: Loads,
+}
+
+/// The classes that workers are scaled by: told also when there is nothing, or the last number would stand.
+const SCALED: [&str; 2] = ["cpu", "gpu"];
+
+fn main() -> ExitCode {
+    run(async |home| {
+        let janitor = Janitor::new(home.store, home.queue, &home.settings);
+        // The stack names its queues by itself.
+        let queue = home.settings.queue.unwrap_or_default();
+        let stack = queue.strip_prefix("sqs://").unwrap_or(&queue).to_owned();
+        serve_events(async |order: Order| sweep(&janitor, order.sweep, &stack).await).await
+    })
+}
+
+async fn sweep(janitor: &Janitor, sweep: Sweep, stack: &str) -> Result<Done, Error> {
+    let mut done = Done::default();
+    match sweep {
+        Sweep::Jobs => {
+            let mut swept = janitor.plan_jobs().await?;
+            for class in SCALED {
+                swept.loads.entry(class.to_owned()).or_default();
+            }
+            tell(&swept.loads, stack);
+            swept.actions.extend(janitor.plan_trainings().await?);
+            janitor.perform(&swept.actions).await?;
+            done.n_actions = swept.actions.len();
+            done.loads = swept.loads;
+        }
+        Sweep::Images => {
+            let swept = janitor.plan_images(&SweepImages::everything()).await?;
+            janitor.perform(&swept.actions).await?;
+            done.n_actions = swept.actions.len();
+        }
+        Sweep::Wake => {
+            let actions = janitor.plan_wake().await?;
+            janitor.perform(&actions).await?;
+            done.n_actions = actions.len();
+        }
+    }
+    Ok(done)
+}
+
+/// One line a class on standard output, where AWS looks for metrics.
+fn tell(loads: &Loads, stack: &str) {
+    use std::io::Write as _;
+    let now_ms = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_millis();
+    let mut out = std::io::stdout().lock();
+    for (class, load) in loads {
+        let metrics = serde_json::json!([{
+            "Namespace": "Cellmill",
+            "Dimensions": [["Stack", "Class"]],
+            "Metrics": [
+                {"Name": "WaitingUnits", "Unit": "Count"},
+                {"Name": "LeasedUnits", "Unit": "Count"},
+            ],
+        }]);
+        let line = serde_json::json!({
+            "_aws": {"Timestamp": now_ms as u64, "CloudWatchMetrics": metrics},
+            "Stack": stack,
+            "Class": class,
+            "WaitingUnits": load.waiting,
+            "LeasedUnits": load.leased,
+        });
+        // Metrics that can't be written are missed, and nothing else.
+        let _ = writeln!(out, "{line}");
+    }
+}
