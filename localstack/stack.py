@@ -110,8 +110,9 @@ def wait(cloudformation, stack, seconds=120):
 
 def reasons(cloudformation, stack):
     events = cloudformation.describe_stack_events(StackName=stack)["StackEvents"]
-    failed = [it for it in events if "FAILED" in it["ResourceStatus"] and it.get("ResourceStatusReason")]
-    return "\n".join(f"  {it['LogicalResourceId']}: {it['ResourceStatusReason']}" for it in reversed(failed))
+    failed = [it for it in events if "FAILED" in it["ResourceStatus"]]
+    said = [f"  {it['LogicalResourceId']}: {it.get('ResourceStatusReason', 'no reason given')}" for it in reversed(failed)]
+    return "\n".join(said) or "hint: the emulator's log says more"
 
 
 def settings(port, outputs):
