@@ -29,3 +29,4 @@ pub mod timing;
 pub mod training;
 pub mod triggers;
 pub mod unit;
+pub mod uploads;

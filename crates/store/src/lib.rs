@@ -18,6 +18,8 @@ pub mod jobs;
 mod key;
 mod memory;
 mod objects;
+#[cfg(feature = "aws")]
+pub mod presign;
 mod retry;
 #[cfg(feature = "aws")]
 pub mod s3;

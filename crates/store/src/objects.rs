@@ -7,8 +7,8 @@ use chrono::{DateTime, Utc};
 use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
 use object_store::path::Path;
 use object_store::{
-    GetOptions, GetRange, GetResult, ObjectMeta, ObjectStore as _, ObjectStoreExt as _, PutMode,
-    PutOptions, PutPayload,
+    Attribute, Attributes, GetOptions, GetRange, GetResult, ObjectMeta, ObjectStore as _,
+    ObjectStoreExt as _, PutMode, PutOptions, PutPayload,
 };
 
 use crate::error::is_no_answer;
@@ -25,6 +25,9 @@ pub struct Head {
     pub etag: String,
     /// The storage's stamp.
     pub last_modified: DateTime<Utc>,
+    /// What the sender said that the content hashes to, where the home keeps it beside the object: a bucket does
+    /// not check it for what came in parts. Whoever reads the whole content compares.
+    pub declared_sha256: Option<String>,
 }
 
 /// An object with all its bytes, of the same moment as its head.
@@ -212,7 +215,7 @@ impl Store {
         let path = path_of(key)?;
         let result = self.objects.get_opts(&path, GetOptions::new()).await;
         let result = result.map_err(|error| Error::of(path.as_ref(), error))?;
-        let head = head_of(&result.meta);
+        let head = head_of(&result);
         let stream = result
             .into_stream()
             .map_err(move |error| Error::of(path.as_ref(), error));
@@ -222,8 +225,10 @@ impl Store {
     /// What is known of an object, `None` when there is none.
     pub async fn head(&self, key: &(impl AsKey + ?Sized + Sync)) -> Result<Option<Head>, Error> {
         let path = path_of(key)?;
-        match self.objects.head(&path).await {
-            Ok(meta) => Ok(Some(head_of(&meta))),
+        // Not `head` of the object store, which drops the attributes of the same answer.
+        let options = GetOptions::new().with_head(true);
+        match self.objects.get_opts(&path, options).await {
+            Ok(result) => Ok(Some(head_of(&result))),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(Error::of(path.as_ref(), error)),
         }
@@ -297,7 +302,7 @@ impl Store {
     async fn get_at(&self, path: &Path) -> Result<Object, Error> {
         let result = self.objects.get_opts(path, GetOptions::new()).await;
         let result = result.map_err(|error| Error::of(path.as_ref(), error))?;
-        let head = head_of(&result.meta);
+        let head = head_of(&result);
         let bytes = result.bytes().await;
         let bytes = bytes.map_err(|error| Error::of(path.as_ref(), error))?;
         Ok(Object { head, bytes })
@@ -315,12 +320,22 @@ async fn collected(
     bytes.map_err(|error| Error::of(path.as_ref(), error))
 }
 
-fn head_of(meta: &ObjectMeta) -> Head {
+fn head_of(result: &GetResult) -> Head {
+    let meta = &result.meta;
     Head {
         size: meta.size,
         etag: meta.e_tag.clone().unwrap_or_default(),
         last_modified: meta.last_modified,
+        declared_sha256: declared_sha256(&result.attributes),
     }
+}
+
+/// The name of the metadata field in which uploads carry the hash of their whole content: `x-amz-meta-sha256`.
+pub(crate) const SHA256_FIELD: &str = "sha256";
+
+fn declared_sha256(attributes: &Attributes) -> Option<String> {
+    let declared = attributes.get(&Attribute::Metadata(SHA256_FIELD.into()))?;
+    Some(declared.as_ref().to_ascii_lowercase())
 }
 
 fn listed(meta: ObjectMeta) -> Listed {
@@ -334,4 +349,31 @@ fn listed(meta: ObjectMeta) -> Listed {
 
 fn slashed(dir: &str) -> impl Iterator<Item = u8> {
     dir.bytes().chain([b'/'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_declared_sha256_comes_with_head_and_content() {
+        let store = Store::memory();
+        let mut attributes = Attributes::new();
+        attributes.insert(Attribute::Metadata(SHA256_FIELD.into()), "0A".into());
+        let options = PutOptions::from(attributes);
+        let path = Path::from("x/declared");
+        let stored = store.objects.put_opts(&path, "x".into(), options).await;
+        stored.unwrap();
+        store.put_bytes("x/plain", "x", Put::Create).await.unwrap();
+
+        let declared = Some("0a".to_owned());
+        let head = store.head("x/declared").await.unwrap().unwrap();
+        assert_eq!(head.declared_sha256, declared);
+        let (streamed, _) = store.get_stream("x/declared").await.unwrap();
+        assert_eq!(streamed.declared_sha256, declared);
+        let object = store.get("x/declared").await.unwrap();
+        assert_eq!(object.head, head);
+        let plain = store.head("x/plain").await.unwrap().unwrap();
+        assert_eq!(plain.declared_sha256, None);
+    }
 }

@@ -2,6 +2,7 @@
 
 use cellmill_core::keys::{DatasetFile, JobKind, ObjectKey, ProjectFile};
 use cellmill_core::records::{AuditEntry, LabelTypeSettings, Named, WorkerRecord};
+use cellmill_core::uploads::UploadSession;
 use cellmill_store::{Error, Store};
 use futures::TryStreamExt as _;
 use serde::Serialize;
@@ -83,7 +84,8 @@ async fn check(store: &Store, path: &str) -> Option<Vec<Finding>> {
         ObjectKey::ModelCard(key) => project::model(&mut it, key).await,
         ObjectKey::Worker(_) => parses_as_document::<WorkerRecord>(&mut it).await,
         ObjectKey::Audit { .. } => parses_as_document::<AuditEntry>(&mut it).await,
-        ObjectKey::Index(_) | ObjectKey::Upload(_) => {
+        ObjectKey::Upload(_) => parses_as_document::<UploadSession>(&mut it).await,
+        ObjectKey::Index(_) => {
             it.json::<Value>(&key).await;
         }
         // Bytes that other documents name, and are checked with them.
@@ -91,7 +93,8 @@ async fn check(store: &Store, path: &str) -> Option<Vec<Finding>> {
         | ObjectKey::Cell { .. }
         | ObjectKey::Cache(_)
         | ObjectKey::Model(_)
-        | ObjectKey::UnitOutput { .. } => {}
+        | ObjectKey::UnitOutput { .. }
+        | ObjectKey::UploadPart { .. } => {}
     }
     Some(it.found)
 }

@@ -56,7 +56,17 @@ pub enum ObjectKey {
     ModelCard(ModelKey),
     /// A derived picture, named by the sha256 of source and parameters.
     Cache(String),
+    /// The session of an upload in parts.
     Upload(UlidText),
+    /// A part that came, of an upload that is not complete: `uploads/<session>/<nnnnn>-<sha256>`. Only where the
+    /// storage keeps no parts itself.
+    UploadPart {
+        upload: UlidText,
+        /// From 1.
+        number: u32,
+        /// Of the part, lower-case hex.
+        sha256: String,
+    },
     Worker(WorkerId),
     Audit {
         year: u16,
@@ -517,6 +527,11 @@ impl ObjectKey {
             Self::ModelCard(key) => format!("modules/{}.json", key.name()),
             Self::Cache(hash) => format!("cache/{hash}"),
             Self::Upload(id) => format!("uploads/{id}.json"),
+            Self::UploadPart {
+                upload,
+                number,
+                sha256,
+            } => format!("uploads/{upload}/{number:05}-{sha256}"),
             Self::Worker(id) => format!("workers/{id}.json"),
             Self::Audit {
                 year,
@@ -613,6 +628,17 @@ impl ObjectKey {
                 .map(UlidText::parse)
                 .transpose()?
                 .map(Self::Upload),
+            ["uploads", upload, part] => match part.split_once('-') {
+                Some((number, sha256)) if sha256.len() == 64 && is_hex(sha256) => {
+                    let upload = UlidText::parse(upload)?;
+                    padded(number, 5).map(|number| Self::UploadPart {
+                        upload,
+                        number,
+                        sha256: sha256.to_owned(),
+                    })
+                }
+                _ => None,
+            },
             ["workers", file] => named(file, ".json")
                 .map(WorkerId::parse)
                 .transpose()?

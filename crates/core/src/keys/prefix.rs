@@ -1,6 +1,6 @@
 //! The prefixes that are listed. A listing never spells a path itself.
 
-use crate::ids::{BatchId, CaseId, Dir, PointsDate};
+use crate::ids::{BatchId, CaseId, Dir, PointsDate, UlidText};
 
 use super::{ImageKey, ImageRoot, ModelKind, NumberKind, UnitKey};
 
@@ -51,7 +51,10 @@ pub enum Prefix {
     ClassTables,
     LabelTypes,
     Workers,
+    /// Sessions of uploads in parts, and the parts that wait.
     Uploads,
+    /// The parts of one upload.
+    UploadParts(UlidText),
     /// Audit entries; days sort by time.
     Audit,
     Cache,
@@ -90,6 +93,7 @@ impl Prefix {
             Self::LabelTypes => "labels/types/".to_owned(),
             Self::Workers => "workers/".to_owned(),
             Self::Uploads => "uploads/".to_owned(),
+            Self::UploadParts(upload) => format!("uploads/{upload}/"),
             Self::Audit => "audit/".to_owned(),
             Self::Cache => "cache/".to_owned(),
             Self::Cells(batch, case) => format!("scratch/{batch}/{case}/cells/"),

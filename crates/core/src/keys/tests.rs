@@ -42,6 +42,7 @@ fn documented_keys_parse_and_print() {
         "active/data-DkxD9Kjl-00000",
         "ids/models/000000000100.json",
         "uploads/01ARZ3NDEKTSV4RRFFQ69G5FAV.json",
+        "uploads/01ARZ3NDEKTSV4RRFFQ69G5FAV/00001-0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
         "workers/host-1.json",
         "audit/2026/11/21/01ARZ3NDEKTSV4RRFFQ69G5FAV.json",
     ] {
@@ -239,6 +240,13 @@ fn any_key() -> impl Strategy<Value = ObjectKey> {
             .prop_map(|(i, n)| ObjectKey::Number(NumberKind::ALL[i], u64::from(n))),
         "[0-9a-f]{64}".prop_map(ObjectKey::Cache),
         ulid().prop_map(ObjectKey::Upload),
+        (ulid(), 1u32..200_000, "[0-9a-f]{64}").prop_map(|(upload, number, sha256)| {
+            ObjectKey::UploadPart {
+                upload,
+                number,
+                sha256,
+            }
+        }),
         "[A-Za-z0-9_-]{1,30}"
             .prop_map(|it| ObjectKey::Worker(WorkerId::parse(&it).expect("safe letters"))),
         (2000u16..3000, 1u8..13, 1u8..32, ulid()).prop_map(|(year, month, day, id)| {

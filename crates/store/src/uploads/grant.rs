@@ -2,6 +2,9 @@
 
 use std::fmt::{Display, Formatter};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use cellmill_core::ids::UlidText;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -35,6 +38,21 @@ impl Sha256Hex {
     /// The hash that a hasher has come to.
     pub fn of(hasher: Sha256) -> Self {
         Self(cellmill_core::ids::hex(&hasher.finalize()))
+    }
+
+    /// As S3 writes checksums.
+    pub fn to_base64(&self) -> String {
+        let bytes: Vec<u8> = (0..self.0.len())
+            .step_by(2)
+            .filter_map(|at| u8::from_str_radix(&self.0[at..at + 2], 16).ok())
+            .collect();
+        BASE64_STANDARD.encode(bytes)
+    }
+
+    /// From what [`to_base64`](Self::to_base64) wrote.
+    pub fn from_base64(text: &str) -> Result<Self, NotSha256> {
+        let bytes = BASE64_STANDARD.decode(text).map_err(|_| NotSha256)?;
+        Self::parse(&cellmill_core::ids::hex(&bytes))
     }
 
     /// The digits.
@@ -79,4 +97,39 @@ pub struct UploadGrant {
     pub expires: DateTime<Utc>,
     /// Whether an object that is there stays.
     pub create_only: bool,
+}
+
+/// What the holder of a signed part may do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PartGrant {
+    /// The session that the part belongs to.
+    pub upload: UlidText,
+    /// The key under which the whole will be, for words to people.
+    pub key: String,
+    /// Which part, from 1.
+    pub number: u32,
+    /// Its exact length in bytes.
+    pub size: u64,
+    /// The hash of its content.
+    pub sha256: Sha256Hex,
+    /// From then on the grant is worth nothing.
+    pub expires: DateTime<Utc>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hash_is_written_as_s3_does_and_comes_back() {
+        let hash = Sha256Hex::of(Sha256::new());
+        let base64 = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
+        assert_eq!(hash.to_base64(), base64);
+        assert_eq!(Sha256Hex::from_base64(base64), Ok(hash));
+        // A composite checksum of S3 is no sha256.
+        for bad in ["", "x", "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=-2"] {
+            assert!(Sha256Hex::from_base64(bad).is_err(), "{bad}");
+        }
+    }
 }

@@ -104,7 +104,7 @@ where
     Ok(())
 }
 
-async fn hash_of(store: &Store, key: &str) -> Result<Sha256Hex, Error> {
+pub(super) async fn hash_of(store: &Store, key: &str) -> Result<Sha256Hex, Error> {
     let (_, mut stream) = store.get_stream(key).await?;
     let mut hasher = Sha256::new();
     while let Some(chunk) = stream.try_next().await? {

@@ -12,15 +12,18 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use rand::RngCore as _;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use sha2::Sha256;
 
-use super::{UploadGrant, UploadRefusal};
+use super::{PartGrant, UploadGrant, UploadRefusal};
 use crate::{Error, Store};
 
 const SECRET_BYTES: usize = 32;
 
-/// Says what is signed, so that the same secret can sign other things without one passing for the other.
-const PURPOSE: &[u8] = b"cellmill upload grant 1\n";
+/// Say what is signed, so that the same secret can sign other things without one passing for the other.
+const WHOLE: &[u8] = b"cellmill upload grant 1\n";
+const PART: &[u8] = b"cellmill upload part grant 1\n";
 
 /// Signs and verifies grants with a secret that every process of the home shares.
 #[derive(Clone)]
@@ -61,40 +64,68 @@ impl Signer {
 
     /// The token of a grant: its JSON and the signature of that, both base64url, with a dot between them.
     pub fn sign(&self, grant: &UploadGrant) -> String {
-        let json = serde_json::to_vec(grant).expect("a grant is plain text and numbers");
-        let payload = BASE64_URL_SAFE_NO_PAD.encode(json);
-        let signature = self.mac(payload.as_bytes()).finalize().into_bytes();
-        format!("{payload}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature))
+        self.token(WHOLE, grant)
     }
 
     /// The grant of a token, if it was signed here and is still good at `now`. Takes the same time wherever
     /// a wrong signature differs.
     pub fn verify(&self, token: &str, now: DateTime<Utc>) -> Result<UploadGrant, UploadRefusal> {
+        let grant: UploadGrant = self.read(WHOLE, token)?;
+        check_expiry(now, grant.expires, &grant.key)?;
+        Ok(grant)
+    }
+
+    /// As [`sign`](Self::sign), for one part of a file.
+    pub fn sign_part(&self, grant: &PartGrant) -> String {
+        self.token(PART, grant)
+    }
+
+    /// As [`verify`](Self::verify), for one part of a file.
+    pub fn verify_part(&self, token: &str, now: DateTime<Utc>) -> Result<PartGrant, UploadRefusal> {
+        let grant: PartGrant = self.read(PART, token)?;
+        check_expiry(now, grant.expires, &grant.key)?;
+        Ok(grant)
+    }
+
+    fn token(&self, purpose: &[u8], grant: &impl Serialize) -> String {
+        let json = serde_json::to_vec(grant).expect("a grant is plain text and numbers");
+        let payload = BASE64_URL_SAFE_NO_PAD.encode(json);
+        let signature = self.mac(purpose, &payload).finalize().into_bytes();
+        format!("{payload}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature))
+    }
+
+    fn read<G: DeserializeOwned>(&self, purpose: &[u8], token: &str) -> Result<G, UploadRefusal> {
         let malformed = || UploadRefusal::Malformed;
         let (payload, signature) = token.split_once('.').ok_or_else(malformed)?;
         let signature = BASE64_URL_SAFE_NO_PAD.decode(signature);
         let signature = signature.map_err(|_| malformed())?;
-        self.mac(payload.as_bytes())
+        self.mac(purpose, payload)
             .verify_slice(&signature)
             .map_err(|_| UploadRefusal::BadSignature)?;
         let json = BASE64_URL_SAFE_NO_PAD.decode(payload);
-        let grant: UploadGrant =
-            serde_json::from_slice(&json.map_err(|_| malformed())?).map_err(|_| malformed())?;
-        if now >= grant.expires {
-            return Err(UploadRefusal::Expired {
-                key: grant.key,
-                expired: grant.expires,
-            });
-        }
-        Ok(grant)
+        serde_json::from_slice(&json.map_err(|_| malformed())?).map_err(|_| malformed())
     }
 
-    fn mac(&self, payload: &[u8]) -> Hmac<Sha256> {
+    fn mac(&self, purpose: &[u8], payload: &str) -> Hmac<Sha256> {
         let mut mac = Hmac::new_from_slice(&*self.secret).expect("HMAC takes keys of any length");
-        mac.update(PURPOSE);
-        mac.update(payload);
+        mac.update(purpose);
+        mac.update(payload.as_bytes());
         mac
     }
+}
+
+fn check_expiry(
+    now: DateTime<Utc>,
+    expires: DateTime<Utc>,
+    key: &str,
+) -> Result<(), UploadRefusal> {
+    if now < expires {
+        return Ok(());
+    }
+    Err(UploadRefusal::Expired {
+        key: key.to_owned(),
+        expired: expires,
+    })
 }
 
 fn fresh_secret() -> [u8; SECRET_BYTES] {
@@ -250,6 +281,37 @@ mod tests {
                 "{garbage}: {refused:?}"
             );
         }
+    }
+
+    /// The same secret signs both, and a part would let its holder write anywhere.
+    #[test]
+    fn a_part_is_no_whole_and_a_whole_no_part() {
+        let signer = Signer::with_secret([7; 32]);
+        let part = PartGrant {
+            upload: cellmill_core::uploads::session_id("k", 3, "00"),
+            key: grant().key,
+            number: 1,
+            size: 3,
+            sha256: grant().sha256,
+            expires: grant().expires,
+        };
+        let token = signer.sign_part(&part);
+        assert_eq!(signer.verify_part(&token, before()).unwrap(), part);
+        let late = signer.verify_part(&token, part.expires);
+        assert!(
+            matches!(late, Err(UploadRefusal::Expired { .. })),
+            "{late:?}"
+        );
+        let crossed = signer.verify(&token, before());
+        assert!(
+            matches!(crossed, Err(UploadRefusal::BadSignature)),
+            "{crossed:?}"
+        );
+        let crossed = signer.verify_part(&signer.sign(&grant()), before());
+        assert!(
+            matches!(crossed, Err(UploadRefusal::BadSignature)),
+            "{crossed:?}"
+        );
     }
 
     #[tokio::test]
