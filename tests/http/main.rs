@@ -4,6 +4,7 @@
 
 mod datasets;
 mod document;
+mod downloads;
 mod edge;
 mod images;
 mod jobs;
@@ -12,4 +13,5 @@ mod models;
 mod names;
 mod projects;
 mod server;
+mod upload_parts;
 mod uploads;

@@ -11,7 +11,7 @@ use cellmill_fn_ingest::Ingest;
 use cellmill_fn_label::Label;
 use cellmill_queue::{MemoryQueue, Queue, QueueName};
 use cellmill_store::Store;
-use cellmill_store::uploads::{ApiUploads, Signer};
+use cellmill_store::uploads::{ApiUploads, SignDownloads, Signer, StagedParts};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -61,6 +61,14 @@ impl Server {
     }
 
     pub(crate) async fn over(store: Store, settings: Settings) -> Self {
+        Self::with_downloads(store, settings, None).await
+    }
+
+    pub(crate) async fn with_downloads(
+        store: Store,
+        settings: Settings,
+        downloads: Option<Arc<dyn SignDownloads>>,
+    ) -> Self {
         let queue = Arc::new(MemoryQueue::default());
         let signer = Signer::of_home(&store).await.unwrap();
         let parts = ApiParts {
@@ -70,6 +78,12 @@ impl Server {
                 signer: signer.clone(),
                 endpoint: "/uploads".to_owned(),
             }),
+            multipart: Arc::new(StagedParts {
+                store: store.clone(),
+                signer: signer.clone(),
+                endpoint: "/uploads/parts".to_owned(),
+            }),
+            downloads,
             receiver: Some(signer),
             notify: Arc::new(QueueNotify(Arc::<MemoryQueue>::clone(&queue))),
             identity: Arc::new(LocalUser),
@@ -93,7 +107,7 @@ impl Server {
             store,
             queue,
             ingest,
-            client: reqwest::Client::new(),
+            client: client(),
             _stop: stop,
         }
     }
@@ -200,6 +214,14 @@ impl Server {
             .unwrap();
         std::str::from_utf8(&head[9..12]).unwrap().parse().unwrap()
     }
+}
+
+/// A client that follows no redirect.
+fn client() -> reqwest::Client {
+    // Built beside programs that speak TLS, `reqwest` wants to know with what, also for 127.0.0.1.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let builder = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
+    builder.build().unwrap()
 }
 
 /// An image to upload to `img/`.

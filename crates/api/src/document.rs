@@ -50,7 +50,12 @@ fn without_star(path: &str) -> String {
 
 /// Every response has a description: that of its status where the route gives none.
 fn described(mut item: PathItem) -> PathItem {
-    let operations = [&mut item.get, &mut item.put, &mut item.post]
+    let operations = [
+        &mut item.get,
+        &mut item.put,
+        &mut item.post,
+        &mut item.delete,
+    ]
         .into_iter()
         .flatten();
     for (status, response) in operations.flat_map(|it| &mut it.responses.responses) {

@@ -11,7 +11,8 @@ use cellmill_core::keys::ObjectKey;
 use cellmill_core::messages::{POINTS, UPLOADS};
 use cellmill_core::timing::Timing;
 use cellmill_queue::{Outgoing, Queue, QueueName};
-use cellmill_store::uploads::{SignUploads, Signer};
+use cellmill_core::uploads::{PART_BYTES, PARTS_ABOVE};
+use cellmill_store::uploads::{PartUploads, Sessions, SignDownloads, SignUploads, Signer};
 use cellmill_store::{Head, Store};
 use chrono::{DateTime, FixedOffset, Offset as _, Utc};
 
@@ -62,6 +63,10 @@ pub struct Settings {
     pub max_body_bytes: u64,
     /// How long a signed URL may be used, 15 minutes.
     pub upload_ttl: Duration,
+    /// A larger image is sent in parts, 32 MiB.
+    pub parts_above: u64,
+    /// The least length of a part, 8 MiB. S3 takes none below 5 MiB.
+    pub part_bytes: u64,
     /// How long a body may pause, 30 s.
     pub body_pause: Duration,
     /// How many units of a job are out as hints at once.
@@ -81,6 +86,8 @@ impl Default for Settings {
             max_points_bytes: 64 << 20,
             max_body_bytes: 1 << 20,
             upload_ttl: Duration::from_mins(15),
+            parts_above: PARTS_ABOVE,
+            part_bytes: PART_BYTES,
             body_pause: Duration::from_secs(30),
             window: DEFAULT_WINDOW,
             timing: Timing::default(),
@@ -97,6 +104,10 @@ pub struct ApiParts {
     pub queue: Arc<dyn Queue>,
     /// Makes the URLs that uploads are sent to.
     pub signer: Arc<dyn SignUploads>,
+    /// Takes large files in parts.
+    pub multipart: Arc<dyn PartUploads>,
+    /// Makes the URLs that images and files are read from. `None`: this api sends their bytes itself.
+    pub downloads: Option<Arc<dyn SignDownloads>>,
     /// Verifies the tokens of uploads that this api takes itself. `None`: they go to the bucket.
     pub receiver: Option<Signer>,
     pub notify: Arc<dyn Notify>,
@@ -132,6 +143,14 @@ impl App {
             parts,
             last_case_ms: AtomicI64::new(0),
         }))
+    }
+
+    /// The uploads in parts.
+    pub(crate) fn sessions(&self) -> Sessions {
+        Sessions {
+            store: self.store.clone(),
+            home: Arc::clone(&self.multipart),
+        }
     }
 
     /// Milliseconds of now, later than those of every earlier call: two cases never share an id.

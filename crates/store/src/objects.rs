@@ -354,16 +354,12 @@ fn slashed(dir: &str) -> impl Iterator<Item = u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::suite::put_declaring;
 
     #[tokio::test]
     async fn a_declared_sha256_comes_with_head_and_content() {
         let store = Store::memory();
-        let mut attributes = Attributes::new();
-        attributes.insert(Attribute::Metadata(SHA256_FIELD.into()), "0A".into());
-        let options = PutOptions::from(attributes);
-        let path = Path::from("x/declared");
-        let stored = store.objects.put_opts(&path, "x".into(), options).await;
-        stored.unwrap();
+        put_declaring(&store, "x/declared", "x", "0A").await;
         store.put_bytes("x/plain", "x", Put::Create).await.unwrap();
 
         let declared = Some("0a".to_owned());

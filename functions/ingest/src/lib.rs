@@ -152,7 +152,7 @@ impl Ingest {
         let Some(head) = self.store.head(&object_key).await.map_err(failed)? else {
             return Ok(());
         };
-        if let Some(known) = known.as_ref().filter(|it| it.speaks_of(Some(&head.etag))) {
+        if let Some(known) = known.as_ref().filter(|it| is_decided(it, &head.etag)) {
             // Whoever recorded it may have been killed before its message went out.
             if let (ImageState::Ok, Some(label_type)) = (known.state, &known.label_type) {
                 self.ask_for_annotation(key, label_type).await?;
@@ -233,6 +233,8 @@ impl Ingest {
         let (limits, budget) = (self.limits.clone(), self.budget.clone());
         let work = move || {
             let sha256 = sha256_hex(&object.bytes);
+            let declared = object.head.declared_sha256.as_ref();
+            let is_as_declared = declared.is_none_or(|it| *it == sha256);
             let is_known = known.as_ref().is_some_and(|it| {
                 it.sha256.as_ref() == Some(&sha256) && it.state != ImageState::Expected
             });
@@ -242,6 +244,8 @@ impl Ingest {
             // Other bytes than the recorded ones are a conflict, whatever they show.
             let finding = if is_known || is_other {
                 Finding::Known
+            } else if let (false, Some(declared)) = (is_as_declared, declared) {
+                Finding::Refused(sha256_differs(declared, &sha256))
             } else {
                 find(&object.bytes, &sha256, &limits, &budget)
             };
@@ -417,7 +421,8 @@ fn judged(
     verdict: &Verdict,
     now: DateTime<Utc>,
 ) -> Option<ImageRecord> {
-    if known.speaks_of(Some(&seen.etag)) {
+    let is_same_refusal = matches!(verdict, Verdict::Refused(it) if it.code == SHA256_DIFFERS);
+    if is_decided(known, &seen.etag) || (known.speaks_of(Some(&seen.etag)) && is_same_refusal) {
         return None;
     }
     let mut next = known.clone();
@@ -448,6 +453,10 @@ fn judged(
             next.state = ImageState::Rejected;
             next.rejection = Some(rejection.clone());
             next.picture = None;
+            if is_same_refusal {
+                // Nothing was found out about these bytes: whoever sends them as what they are, is to be heard.
+                next.sha256 = None;
+            }
         }
         Verdict::Good(picture) => {
             next.state = ImageState::Ok;
@@ -491,6 +500,26 @@ fn picture(decoded: &Decoded, sha256: &str) -> Picture {
             &format!("thumbnail side={THUMBNAIL_SIDE}"),
         )),
     }
+}
+
+/// The bytes are not those that their sender meant to send.
+const SHA256_DIFFERS: &str = "sha256_differs";
+
+/// A bucket checks each part of a large file, but not the whole that they make: this is where it is checked.
+fn sha256_differs(declared: &str, found: &str) -> Rejection {
+    Rejection {
+        code: SHA256_DIFFERS.to_owned(),
+        reason: format!(
+            "the file arrived with sha256 {found}, its sender declared {declared}; send it again"
+        ),
+    }
+}
+
+/// Whether a record has the last word on the object with this ETag. Sent again with the right sha256, the same
+/// bytes have the same ETag, so a refusal for a wrong one is never the last.
+fn is_decided(record: &ImageRecord, etag: &str) -> bool {
+    let rejection = record.rejection.as_ref();
+    record.speaks_of(Some(etag)) && rejection.is_none_or(|it| it.code != SHA256_DIFFERS)
 }
 
 fn rejection(refusal: &Refusal) -> Rejection {

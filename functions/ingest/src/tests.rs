@@ -1,5 +1,6 @@
 use cellmill_core::keys::CsvKey;
 use cellmill_queue::{MemoryQueue, Settings};
+use cellmill_store::suite::put_declaring;
 use cellmill_vision::{RgbImage, encode_png};
 
 use super::*;
@@ -181,4 +182,30 @@ async fn a_message_that_is_no_event_is_rejected_and_strangers_are_left_alone() {
         function.handle(&event("img/b/c/Images/gone.png")).await,
         Disposition::Done
     );
+}
+
+/// A large file came in parts that make another whole than its sender declared.
+#[tokio::test]
+async fn an_image_of_another_hash_than_declared_is_rejected_until_it_is_sent_right() {
+    let function = ingest();
+    let bytes = image(1);
+    let (right, wrong) = (sha256_hex(&bytes), sha256_hex(b"other"));
+    put_declaring(&function.store, KEY, bytes.clone(), &wrong).await;
+    let record = handle(&function).await;
+    assert_eq!(record.state, ImageState::Rejected);
+    let rejection = record.rejection.clone().unwrap();
+    assert_eq!(rejection.code, "sha256_differs");
+    assert!(rejection.reason.contains(&wrong), "{}", rejection.reason);
+    assert!(rejection.reason.contains(&right), "{}", rejection.reason);
+    assert_eq!(record.sha256, None);
+    assert_eq!(
+        handle(&function).await,
+        record,
+        "a repeated event writes nothing"
+    );
+
+    put_declaring(&function.store, KEY, bytes, &right).await;
+    let record = handle(&function).await;
+    assert_eq!(record.state, ImageState::Ok);
+    assert_eq!((record.sha256, record.rejection), (Some(right), None));
 }

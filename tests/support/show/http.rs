@@ -51,6 +51,8 @@ pub struct KeyState {
 
 impl Client {
     pub fn new(base: &str) -> Self {
+        // Built beside programs that speak TLS, `reqwest` wants to know with what. Twice is once.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         Self {
             base: base.to_owned(),
             http: reqwest::Client::new(),

@@ -10,7 +10,7 @@ use http::{HeaderMap, Method};
 
 use super::Error;
 use crate::parts::App;
-use crate::routes::{MODEL_FILE_PATH, UPLOAD_PATH};
+use crate::routes::{MODEL_FILE_PATH, UPLOAD_PART_PATH, UPLOAD_PATH};
 
 /// Refuses requests for another host's name, bodies that announce more than the limit, and writes that another
 /// site's page sends.
@@ -30,7 +30,7 @@ pub(crate) async fn guard(State(app): State<App>, request: Request, next: Next) 
     let is_upload = request
         .extensions()
         .get::<MatchedPath>()
-        .is_some_and(|it| [UPLOAD_PATH, MODEL_FILE_PATH].contains(&it.as_str()));
+        .is_some_and(|it| [UPLOAD_PATH, UPLOAD_PART_PATH, MODEL_FILE_PATH].contains(&it.as_str()));
     let limit = app.settings.max_body_bytes;
     if !is_upload && announced(request.headers()) > limit {
         return Error::TooLarge { limit }.into_response();

@@ -1,20 +1,26 @@
-//! Objects as answers: streamed, whole or by range, with their ETag.
+//! Objects as answers: streamed, whole or by range, with their ETag; or the signed address to read them from.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use cellmill_core::keys::ObjectKey;
+use cellmill_store::uploads::Download;
 use cellmill_store::{Head, Store};
 use futures::{Stream, StreamExt as _, stream};
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE,
-    CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, RANGE,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION, RANGE,
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::Error;
+use crate::parts::App;
+
+/// How long a signed address is good: long enough to follow it at once, too short to be passed around.
+const SIGNED_FOR: Duration = Duration::from_mins(1);
 
 /// A range is read in pieces of this size, so that its length costs no memory.
 const PIECE: u64 = 1 << 20;
@@ -28,20 +34,30 @@ pub(crate) enum Disposition {
     Attachment,
 }
 
-/// Answers with an object's bytes. `content_type` comes from our records, never from the bytes' sender.
+/// Answers with an object's bytes, or with where to get them. `content_type` comes from our records, never from the
+/// bytes' sender.
 pub(crate) async fn send_object(
-    store: &Store,
+    app: &App,
     key: &ObjectKey,
     content_type: &'static str,
     disposition: Disposition,
     headers: &HeaderMap,
 ) -> Result<Response, Error> {
+    let store = &app.store;
     let Some(head) = store.head(key).await? else {
         return Err(Error::not_found(format!("object `{key}`")));
     };
     let etag = format!("\"{}\"", head.etag.trim_matches('"'));
     let mut response = if is_known(headers, &etag) {
         StatusCode::NOT_MODIFIED.into_response()
+    } else if let Some(downloads) = &app.downloads {
+        let download = Download {
+            key: key.to_path(),
+            content_type: content_type.to_owned(),
+            is_attachment: disposition == Disposition::Attachment,
+            ttl: SIGNED_FOR,
+        };
+        return see_other(&downloads.sign(&download).await?);
     } else {
         send_bytes(store, key, &head, headers).await?
     };
@@ -61,6 +77,16 @@ pub(crate) async fn send_object(
         out.insert(ETAG, etag);
     }
     Ok(response)
+}
+
+/// The address is for whoever asked, now: nobody may keep it for the next one who asks.
+fn see_other(url: &str) -> Result<Response, Error> {
+    let location = HeaderValue::from_str(url).map_err(Error::internal)?;
+    let headers = [
+        (LOCATION, location),
+        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    Ok((StatusCode::SEE_OTHER, headers).into_response())
 }
 
 async fn send_bytes(

@@ -105,6 +105,7 @@ async fn listed(app: &App, owner: &Owner, page: &PageQuery) -> Result<Json<Page<
     responses(
         (status = 200, description = "The whole file", body = [u8], content_type = "application/octet-stream"),
         (status = 206, description = "The range asked for", body = [u8], content_type = "application/octet-stream"),
+        (status = 303, description = "The address to GET at once, without the headers of this request"),
         (status = "default", body = ErrorBody)))]
 pub(crate) async fn get_file(
     State(app): State<App>,
@@ -120,6 +121,7 @@ pub(crate) async fn get_file(
     responses(
         (status = 200, description = "The whole file", body = [u8], content_type = "application/octet-stream"),
         (status = 206, description = "The range asked for", body = [u8], content_type = "application/octet-stream"),
+        (status = 303, description = "The address to GET at once, without the headers of this request"),
         (status = "default", body = ErrorBody)))]
 pub(crate) async fn get_project_file(
     State(app): State<App>,
@@ -147,7 +149,7 @@ async fn send(
         PNG => Disposition::Inline,
         _ => Disposition::Attachment,
     };
-    send_object(&app.store, &key, content_type, disposition, headers).await
+    send_object(app, &key, content_type, disposition, headers).await
 }
 
 const JSON: &str = "application/json";

@@ -173,6 +173,7 @@ pub(crate) async fn get_image(
     responses(
         (status = 200, description = "The whole image", body = [u8], content_type = "application/octet-stream"),
         (status = 206, description = "The range asked for", body = [u8], content_type = "application/octet-stream"),
+        (status = 303, description = "The address to GET at once, without the headers of this request"),
         (status = "default", body = ErrorBody)))]
 pub(crate) async fn get_image_bytes(
     State(app): State<App>,
@@ -189,7 +190,7 @@ pub(crate) async fn get_image_bytes(
     };
     let key = ObjectKey::Image(query.key);
     let content_type = content_type.unwrap_or("application/octet-stream");
-    send_object(&app.store, &key, content_type, disposition, &headers).await
+    send_object(&app, &key, content_type, disposition, &headers).await
 }
 
 fn content_type_of(format: &str) -> Option<&'static str> {
@@ -208,6 +209,7 @@ fn content_type_of(format: &str) -> Option<&'static str> {
 #[utoipa::path(get, path = "/api/v1/image/thumbnail", tag = "images", params(ImageQuery),
     responses(
         (status = 200, description = "The thumbnail", body = [u8], content_type = "image/jpeg"),
+        (status = 303, description = "The address to GET at once, without the headers of this request"),
         (status = "default", body = ErrorBody)))]
 pub(crate) async fn get_thumbnail(
     State(app): State<App>,
@@ -220,7 +222,7 @@ pub(crate) async fn get_thumbnail(
     };
     let key = ObjectKey::Cache(name);
     send_object(
-        &app.store,
+        &app,
         &key,
         "image/jpeg",
         Disposition::Inline,

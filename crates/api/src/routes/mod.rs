@@ -18,6 +18,7 @@ mod points;
 mod project_rules;
 mod projects;
 mod status;
+mod upload_parts;
 mod upload_plan;
 mod uploads;
 pub mod views;
@@ -28,6 +29,7 @@ use utoipa_axum::routes;
 use crate::parts::App;
 
 pub(crate) use models::MODEL_FILE_PATH;
+pub(crate) use upload_parts::UPLOAD_PART_PATH;
 pub(crate) use uploads::UPLOAD_PATH;
 
 /// Routes that anybody may ask: no more than whether we live, what we are, and what a token allows.
@@ -35,12 +37,19 @@ pub(crate) fn open() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(health::health))
         .routes(routes!(uploads::put_upload))
+        .routes(routes!(upload_parts::put_upload_part))
 }
 
 /// Routes that need a person.
 pub(crate) fn personal() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(uploads::grant_uploads))
+        .routes(routes!(
+            upload_parts::get_upload,
+            upload_parts::give_up_upload
+        ))
+        .routes(routes!(upload_parts::sign_parts))
+        .routes(routes!(upload_parts::complete_upload))
         .routes(routes!(status::status))
         .routes(routes!(batches::list_batches, batches::new_batch))
         .routes(routes!(batches::list_cases))

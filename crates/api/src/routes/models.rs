@@ -203,6 +203,7 @@ pub(crate) async fn get_model(
     responses(
         (status = 200, description = "The whole file", body = [u8], content_type = "application/octet-stream"),
         (status = 206, description = "The range asked for", body = [u8], content_type = "application/octet-stream"),
+        (status = 303, description = "The address to GET at once, without the headers of this request"),
         (status = "default", body = ErrorBody)))]
 pub(crate) async fn get_model_file(
     State(app): State<App>,
@@ -213,7 +214,7 @@ pub(crate) async fn get_model_file(
     let key = ObjectKey::Model(model_key(mid));
     let content_type = "application/octet-stream";
     send_object(
-        &app.store,
+        &app,
         &key,
         content_type,
         Disposition::Attachment,

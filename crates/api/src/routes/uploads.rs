@@ -7,7 +7,9 @@ use axum::extract::State;
 use cellmill_core::ids::TableName;
 use cellmill_core::keys::{ImageKey, ObjectKey};
 use cellmill_core::records::{ImageRecord, ImageState, PointsRecord, Rejection};
-use cellmill_store::uploads::{Received, Sha256Hex, UploadGrant, UploadRefusal, receive};
+use cellmill_store::uploads::{
+    NewSession, Received, Sha256Hex, UploadGrant, UploadRefusal, receive,
+};
 use cellmill_store::{Decision, Head, Store};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
@@ -21,6 +23,7 @@ use super::documents::read_or_skip;
 use super::upload_plan::{Place, Planned, UploadFile, plan, refused};
 use crate::edge::{Error, ErrorBody, Json, JsonBody, Path};
 use crate::parts::App;
+use crate::person::Person;
 
 /// Where this api takes uploads itself.
 pub(crate) const UPLOAD_PATH: &str = "/uploads/{token}";
@@ -48,6 +51,9 @@ pub struct UploadAnswers {
 pub enum UploadStatus {
     /// Send it: `method`, `url` and `headers` say how.
     Send,
+    /// Send it in `n_parts` parts of `part_bytes` each, the last one shorter: `upload` names the upload. Some may be
+    /// there already.
+    SendParts,
     /// The same bytes lie there already.
     Stored,
     /// An image of this name is there with other bytes.
@@ -73,6 +79,13 @@ pub struct UploadAnswer {
     pub headers: Option<BTreeMap<String, String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<DateTime<Utc>>,
+    /// The upload in parts, the same for the same file however often it is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upload: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part_bytes: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub n_parts: Option<u64>,
     /// Other bytes lie there, which these will replace: an older CSV, or an image that was rejected.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub replaces: bool,
@@ -99,6 +112,9 @@ impl UploadAnswer {
             url: None,
             headers: None,
             expires: None,
+            upload: None,
+            part_bytes: None,
+            n_parts: None,
             replaces: false,
             code: None,
             reason: None,
@@ -121,6 +137,9 @@ impl UploadAnswer {
             url: None,
             headers: None,
             expires: None,
+            upload: None,
+            part_bytes: None,
+            n_parts: None,
             replaces: false,
             code: Some(why.code),
             reason: Some(why.reason),
@@ -133,6 +152,7 @@ impl UploadAnswer {
     responses((status = 200, body = UploadAnswers), (status = "default", body = ErrorBody)))]
 pub(crate) async fn grant_uploads(
     State(app): State<App>,
+    person: Person,
     JsonBody(request): JsonBody<GrantUploads>,
 ) -> Result<Json<UploadAnswers>, Error> {
     let n_files = request.files.len();
@@ -142,14 +162,14 @@ pub(crate) async fn grant_uploads(
         )));
     }
     let files = stream::iter(request.files)
-        .map(|file| answer(&app, file))
+        .map(|file| answer(&app, &person, file))
         .buffered(FILES_AT_ONCE)
         .try_collect()
         .await?;
     Ok(Json(UploadAnswers { files }))
 }
 
-async fn answer(app: &App, file: UploadFile) -> Result<UploadAnswer, Error> {
+async fn answer(app: &App, person: &Person, file: UploadFile) -> Result<UploadAnswer, Error> {
     let planned = match plan(&file, &app.settings) {
         Ok(planned) => planned,
         Err(why) => return Ok(UploadAnswer::refused(why)),
@@ -175,7 +195,13 @@ async fn answer(app: &App, file: UploadFile) -> Result<UploadAnswer, Error> {
     }
     remember(&app.store, &planned.place).await?;
     let replaces = found == Found::Replaceable;
-    let answer = send_answer(app, planned, is_image && !replaces).await?;
+    let create_only = is_image && !replaces;
+    // A CSV is never so large that its parts would be worth it, and in one piece S3 checks its sha256.
+    let answer = if is_image && planned.bytes > app.settings.parts_above {
+        parts_answer(app, person, planned, create_only).await?
+    } else {
+        send_answer(app, planned, create_only).await?
+    };
     Ok(UploadAnswer { replaces, ..answer })
 }
 
@@ -201,6 +227,31 @@ async fn send_answer(
         headers: Some(signed.headers.into_iter().collect()),
         expires: Some(signed.expires),
         ..UploadAnswer::of_key(UploadStatus::Send, &key)
+    })
+}
+
+async fn parts_answer(
+    app: &App,
+    person: &Person,
+    planned: Planned,
+    create_only: bool,
+) -> Result<UploadAnswer, Error> {
+    let key = planned.place.key();
+    let wish = NewSession {
+        key: key.to_path(),
+        bytes: planned.bytes,
+        sha256: planned.sha256,
+        content_type: planned.content_type,
+        part_bytes: app.settings.part_bytes,
+        create_only,
+        by: person.id.clone(),
+    };
+    let session = app.sessions().open(&wish).await?;
+    Ok(UploadAnswer {
+        upload: Some(session.id().to_string()),
+        part_bytes: Some(session.part_bytes),
+        n_parts: Some(session.n_parts()),
+        ..UploadAnswer::of_key(UploadStatus::SendParts, &key)
     })
 }
 
@@ -237,6 +288,9 @@ async fn found(store: &Store, planned: &Planned) -> Result<Found, Error> {
     let is_same = head.size == planned.bytes
         && match known.sha256 {
             Some(sha256) => sha256 == planned.sha256.as_str(),
+            None if head.declared_sha256.is_some() => {
+                head.declared_sha256.as_deref() == Some(planned.sha256.as_str())
+            }
             None => hash_of(store, &key).await? == planned.sha256,
         };
     Ok(match (is_same, known.may_go) {
@@ -358,10 +412,7 @@ pub(crate) async fn put_upload(
     body: Body,
 ) -> Result<(StatusCode, Json<StoredUpload>), Error> {
     let Some(receiver) = &app.receiver else {
-        return Err(Error::Forbidden {
-            code: "not_here",
-            message: "uploads go to the bucket, not to this api".to_owned(),
-        });
+        return Err(not_here());
     };
     let grant = receiver.verify(&token, app.store.now())?;
     let Ok(Some(key @ (ObjectKey::Image(_) | ObjectKey::Points(_)))) = ObjectKey::parse(&grant.key)
@@ -385,22 +436,34 @@ pub(crate) async fn put_upload(
     Ok((status, Json(stored)))
 }
 
+pub(super) fn not_here() -> Error {
+    Error::Forbidden {
+        code: "not_here",
+        message: "uploads go to the bucket, not to this api".to_owned(),
+    }
+}
+
 /// Refuses by the headers alone, before a byte of the body is read.
 fn check_headers(headers: &HeaderMap, grant: &UploadGrant) -> Result<(), Error> {
-    let text = |name| headers.get(name).and_then(|it| it.to_str().ok());
-    let sent_type = text(CONTENT_TYPE).unwrap_or_default();
+    let sent_type = headers.get(CONTENT_TYPE).and_then(|it| it.to_str().ok());
+    let sent_type = sent_type.unwrap_or_default();
     if !sent_type.eq_ignore_ascii_case(&grant.content_type) {
         return Err(Error::WrongType {
             message: format!("the upload was granted for `{}`", grant.content_type),
         });
     }
-    let length = text(CONTENT_LENGTH).and_then(|it| it.parse::<u64>().ok());
+    check_length(headers, grant.size)
+}
+
+/// Refuses another length than granted, before a byte of the body is read.
+pub(super) fn check_length(headers: &HeaderMap, granted: u64) -> Result<(), Error> {
+    let length = headers.get(CONTENT_LENGTH);
+    let length = length.and_then(|it| it.to_str().ok()?.parse::<u64>().ok());
     match length {
-        Some(length) if length > grant.size => Err(Error::TooLarge { limit: grant.size }),
-        Some(length) if length == grant.size => Ok(()),
+        Some(length) if length > granted => Err(Error::TooLarge { limit: granted }),
+        Some(length) if length == granted => Ok(()),
         Some(length) => Err(Error::malformed(format!(
-            "the upload has {length} bytes, granted were {}",
-            grant.size
+            "the upload has {length} bytes, granted were {granted}"
         ))),
         None => Err(Error::malformed("the upload needs a `content-length`")),
     }
@@ -422,6 +485,11 @@ impl From<UploadRefusal> for Error {
             UploadRefusal::TooShort { .. } => Self::Malformed { message },
             UploadRefusal::OtherContent { .. } => Self::refused("sha256_differs", message),
             UploadRefusal::Exists { .. } => Self::conflict("conflict", message),
+            UploadRefusal::NoSession { id } => Self::not_found(format!("upload `{id}`")),
+            UploadRefusal::Complete { .. } => Self::conflict("upload_complete", message),
+            UploadRefusal::Forgotten { .. } => Self::conflict("upload_forgotten", message),
+            UploadRefusal::PartsMissing { .. } => Self::conflict("parts_missing", message),
+            UploadRefusal::NoSuchPart { .. } => Self::Malformed { message },
             UploadRefusal::BrokenOff { .. } => Self::TooSlow,
             UploadRefusal::Store { source, .. } => source.into(),
             other => Self::internal(other),

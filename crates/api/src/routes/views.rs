@@ -18,6 +18,9 @@ pub use super::models::{ModelView, NewModel, Promote, Promoted};
 pub use super::points::{PointsView, RemarkView};
 pub use super::projects::{NewMergedClass, NewProject, ProjectView};
 pub use super::status::{KeyState, KeyStatus, StatusRequest};
+pub use super::upload_parts::{
+    PartView, SignParts, SignedPartView, SignedParts, UploadState, UploadView, WantedPartBody,
+};
 pub use super::upload_plan::{FileKind, FilePart, FileTree, UploadFile};
 pub use super::uploads::{GrantUploads, StoredUpload, UploadAnswer, UploadAnswers, UploadStatus};
 pub use crate::edge::Page;

@@ -7,6 +7,7 @@ mod consume;
 mod found;
 mod functions;
 mod janitor;
+mod leftovers;
 mod up;
 
 pub use janitor::janitor;

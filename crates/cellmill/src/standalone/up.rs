@@ -14,7 +14,7 @@ use cellmill_queue::{Queue, QueueName};
 use cellmill_service::settings::SettingsError;
 use cellmill_service::{Settings, Shutdown};
 use cellmill_store::Store;
-use cellmill_store::uploads::{ApiUploads, Signer};
+use cellmill_store::uploads::{ApiUploads, Signer, StagedParts};
 use cellmill_vision::DecodeBudget;
 use cellmill_worker::{Parts, WorkerLoop, fresh_id};
 use cellmill_worker_gpu::Bench;
@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::functions::Functions;
-use super::{consume, found, janitor};
+use super::{consume, found, janitor, leftovers};
 
 /// What the command line chooses; the rest are settings.
 #[derive(Clone, Debug)]
@@ -121,6 +121,7 @@ pub async fn start(options: UpOptions, shutdown: Shutdown) -> Result<Running, Up
     )?;
 
     let api = api_parts(&store, &queue, &settings).await?;
+    leftovers::sweep(&store, &api.multipart, &shutdown);
     let root = store.root().unwrap_or(&options.root).to_owned();
     let until = shutdown.clone();
     let server = tokio::spawn(async move {
@@ -238,6 +239,12 @@ async fn api_parts(
             signer: signer.clone(),
             endpoint: "/uploads".to_owned(),
         }),
+        multipart: Arc::new(StagedParts {
+            store: store.clone(),
+            signer: signer.clone(),
+            endpoint: "/uploads/parts".to_owned(),
+        }),
+        downloads: None,
         receiver: Some(signer),
         notify: Arc::new(QueueNotify(Arc::clone(queue))),
         identity: Arc::new(LocalUser),

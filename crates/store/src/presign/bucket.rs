@@ -2,12 +2,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use aws_config::BehaviorVersion;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation};
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::presigning::PresigningConfig;
-use aws_smithy_http_client::{Builder, tls};
 use chrono::{DateTime, Utc};
 
 use crate::Error;
@@ -25,22 +23,15 @@ pub(super) struct Bucket {
 impl Bucket {
     /// Region, credentials and endpoint come from the environment, as for every AWS program. Sends nothing.
     pub(super) async fn open(name: &str) -> Result<Self, Error> {
-        let ring = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
-        let http = Builder::new().tls_provider(ring).build_https();
-        let shared = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(http)
-            .load()
-            .await;
+        let shared = cellmill_aws::load().await;
         if shared.region().is_none() {
             return Err(Error::Open {
                 url: format!("s3://{name}"),
                 source: "no region is set\nhint: set AWS_REGION".into(),
             });
         }
-        // An emulator has one address for all buckets.
-        let is_emulated = shared.endpoint_url().is_some();
         let config = aws_sdk_s3::config::Builder::from(&shared)
-            .force_path_style(is_emulated)
+            .force_path_style(cellmill_aws::endpoint_is_given(&shared))
             // Checksums are ours, of what the sender has; the SDK's own would be of the empty body that it sees.
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)

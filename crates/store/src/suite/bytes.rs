@@ -1,7 +1,11 @@
 //! Bytes: names, ranges, conditions, writers.
 
+use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
+use object_store::path::Path;
+use object_store::{Attribute, Attributes, ObjectStore as _, PutOptions};
 
+use crate::objects::SHA256_FIELD;
 use crate::{Error, Put, Store, Written};
 
 /// Names that some store or file system gets wrong.
@@ -22,6 +26,19 @@ const NAMES: &[&str] = &[
     "é e\u{301}",
     "🔬",
 ];
+
+/// Stores an object as a signed upload to a bucket does: with the sha256 that its sender declares, right or wrong.
+/// A folder keeps no such thing and refuses.
+pub async fn put_declaring(store: &Store, key: &str, bytes: impl Into<Bytes>, sha256: &str) {
+    let mut attributes = Attributes::new();
+    let field = Attribute::Metadata(SHA256_FIELD.into());
+    attributes.insert(field, sha256.to_owned().into());
+    let path = Path::parse(key).expect("a key");
+    let put = store
+        .objects
+        .put_opts(&path, bytes.into().into(), PutOptions::from(attributes));
+    put.await.expect("stored");
+}
 
 /// Every name is stored and listed as it is written.
 pub async fn names_come_back_byte_for_byte(store: &Store) {

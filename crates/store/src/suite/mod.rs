@@ -8,7 +8,7 @@ mod listing;
 pub use bytes::{
     a_range_is_what_it_says, a_writer_shows_nothing_before_its_end, bytes_are_created_once,
     conditional_reads_tell_the_content, deleting_twice_is_deleting_once,
-    names_come_back_byte_for_byte,
+    names_come_back_byte_for_byte, put_declaring,
 };
 pub use documents::{
     Counter, a_create_has_one_winner, a_document_goes_up_by_one_with_every_swap,

@@ -12,6 +12,8 @@ mod sessions;
 mod signer;
 mod staged;
 mod sweep;
+#[cfg(test)]
+mod tests;
 
 pub use download::{Download, SignDownloads};
 pub use grant::{NotSha256, PartGrant, Sha256Hex, UploadGrant};
