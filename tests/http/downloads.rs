@@ -49,7 +49,10 @@ async fn bytes_are_read_from_the_bucket_by_a_short_signed_address() {
 
     let head = server.store.head(&key).await.unwrap().unwrap();
     let known = server.request("GET", &path);
-    let known = known.header("if-none-match", format!("\"{}\"", head.etag.trim_matches('"')));
+    let known = known.header(
+        "if-none-match",
+        format!("\"{}\"", head.etag.trim_matches('"')),
+    );
     assert_eq!(server.send(known).await.status, 304);
     server.store.delete(&key).await.unwrap();
     assert_eq!(server.get(&path).await.error().0, 404);

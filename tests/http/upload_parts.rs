@@ -43,7 +43,10 @@ impl Server {
     async fn begin(&self, file: &Value) -> String {
         let answer = self.grant(file).await;
         assert_eq!(answer["status"], "send_parts", "{answer}");
-        assert_eq!((&answer["url"], &answer["method"]), (&json!(null), &json!(null)));
+        assert_eq!(
+            (&answer["url"], &answer["method"]),
+            (&json!(null), &json!(null))
+        );
         format!("/api/v1/uploads/{}", answer["upload"].as_str().unwrap())
     }
 
@@ -145,7 +148,10 @@ async fn an_upload_goes_on_where_it_was_cut_off() {
 async fn only_large_images_come_in_parts() {
     let server = Server::of_parts().await;
     let small = vec![7; PART];
-    assert_eq!(server.grant(&image("a.bmp", &small)).await["status"], "send");
+    assert_eq!(
+        server.grant(&image("a.bmp", &small)).await["status"],
+        "send"
+    );
     let csv = vec![b'1'; PART + 1];
     assert_eq!(server.grant(&points("a.csv", &csv)).await["status"], "send");
     let large = vec![7; PART + 1];
@@ -230,7 +236,9 @@ async fn a_file_that_changed_is_not_stored_and_is_sent_anew() {
     let (bytes, changed) = (photograph(7), photograph(8));
     let upload = server.begin(&image("a.bmp", &bytes)).await;
     server.send_all(&upload, &bytes).await;
-    server.send_part(&upload, 3, &changed[2 * PART..3 * PART]).await;
+    server
+        .send_part(&upload, 3, &changed[2 * PART..3 * PART])
+        .await;
     let refusal = server.complete(&upload).await;
     assert_eq!(refusal.error(), refused(422, "sha256_differs"));
     let key = "img/b1/c1/Images/a.bmp";

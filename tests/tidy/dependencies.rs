@@ -108,6 +108,8 @@ const WALLED: &[(&str, &[&str])] = &[
             "cellmill-service",
             "cellmill-store",
             "cellmill-tests",
+            // Only for the agent of ECS, which sits beside the container.
+            "cellmill-worker-gpu",
         ],
     ),
     ("aws-config", &["cellmill-aws"]),

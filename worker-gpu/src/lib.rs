@@ -8,6 +8,7 @@ mod models;
 mod network;
 mod options;
 mod preannotate;
+mod protection;
 #[cfg(test)]
 mod tests;
 mod views;

@@ -7,14 +7,15 @@ use clap::Parser;
 
 /// Takes units of jobs from a queue and works on them until it is told to stop.
 ///
-/// Beside a standalone program over a folder: `worker-gpu --store file:///data/lab`.
+/// Beside a standalone program over a folder: `worker-gpu --store file:///data/lab`. On AWS:
+/// `worker-gpu --store s3://bucket --queue sqs://stack --class gpu --device cuda:0`.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "worker-gpu", version)]
 pub struct Options {
-    /// Where everything is kept: `file:///absolute/root`; the setting `CELLMILL_STORE` when left out
+    /// Where everything is kept: `file:///absolute/root` or `s3://bucket`; the setting `CELLMILL_STORE` when left out
     #[arg(long, value_name = "URL")]
     pub store: Option<String>,
-    /// Where hints come from: `sqlite:///folder/file`; the setting `CELLMILL_QUEUE` when left out, and without
+    /// Where hints come from: `sqlite:///folder/file` or `sqs://prefix`; the setting `CELLMILL_QUEUE` when left out, and without
     /// that the queue file in the store's folder
     #[arg(long, value_name = "URL")]
     pub queue: Option<String>,

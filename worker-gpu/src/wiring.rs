@@ -6,11 +6,13 @@ use std::time::Duration;
 use cellmill_nets::DeviceError;
 use cellmill_queue::Queue;
 use cellmill_service::Settings;
+use cellmill_service::health::{HealthError, tell_health};
 use cellmill_store::Store;
 use cellmill_vision::{DecodeBudget, Limits};
 use cellmill_worker::{Parts, WorkerLoop, fresh_id};
 use tokio_util::sync::CancellationToken;
 
+use crate::protection::protect;
 use crate::{Bench, Options};
 
 /// Why the worker can't start.
@@ -24,7 +26,7 @@ pub enum Error {
     Threads(#[source] rayon::ThreadPoolBuildError),
     /// Nobody said where everything is kept.
     #[error(
-        "no storage was named\nhint: give `--store file:///absolute/root` or set `CELLMILL_STORE`"
+        "no storage was named\nhint: give `--store file:///absolute/root` or `--store s3://bucket`, or set `CELLMILL_STORE`"
     )]
     NoStore,
     /// The storage can't be opened.
@@ -32,7 +34,7 @@ pub enum Error {
     Store(#[source] cellmill_store::Error),
     /// The storage has no folder in which the queue file would be.
     #[error(
-        "storage `{store}` has no queue file of its own\nhint: give `--queue sqlite:///folder/file`"
+        "storage `{store}` has no queue file of its own\nhint: give `--queue sqs://prefix` (the name of the stack) or `--queue sqlite:///folder/file`"
     )]
     NoQueue {
         /// The URL of the storage.
@@ -41,6 +43,9 @@ pub enum Error {
     /// The queue can't be opened.
     #[error("worker can't start")]
     Queue(#[source] cellmill_queue::Error),
+    /// The health can't be told.
+    #[error("worker can't start")]
+    Health(#[source] HealthError),
     /// The worker does not start.
     #[error("worker can't start")]
     Worker(#[source] cellmill_worker::Error),
@@ -87,11 +92,21 @@ pub async fn run(
     });
     let worker = WorkerLoop::new(Parts { store, queue }, bench.algorithms(), loop_options)
         .map_err(Error::Worker)?;
+    if let Some(address) = settings.health {
+        // Several beats may fail before anybody should worry, and an idle worker asks its queues more often.
+        let limit = settings.timing.lease() * 4;
+        tell_health(address, worker.pulse(), limit, shutdown.clone())
+            .await
+            .map_err(Error::Health)?;
+    }
+    let protection = tokio::spawn(protect(worker.held(), shutdown.clone()));
     let ended = worker.run(shutdown).await.map_err(Error::Worker);
     if let Some(labelling) = labelling {
         // Its last image is written or given back; what is in the middle of it comes again by itself.
         let _ = tokio::time::timeout(LABELLING_GRACE, labelling).await;
     }
+    // It ends with the shutdown; ECS waits for it no longer than for us.
+    let _ = tokio::time::timeout(LABELLING_GRACE, protection).await;
     ended
 }
 

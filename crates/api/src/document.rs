@@ -56,8 +56,8 @@ fn described(mut item: PathItem) -> PathItem {
         &mut item.post,
         &mut item.delete,
     ]
-        .into_iter()
-        .flatten();
+    .into_iter()
+    .flatten();
     for (status, response) in operations.flat_map(|it| &mut it.responses.responses) {
         if let RefOr::T(response) = response
             && response.description.is_empty()

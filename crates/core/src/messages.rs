@@ -17,6 +17,17 @@ pub const COLLECT: &str = "collect";
 /// Images to pre-annotate. Body: [`PreannotateHint`].
 pub const PREANNOTATE: &str = "preannotate";
 
+/// Every queue that is there without anybody asking: those of the functions, and those of the usual unit classes.
+pub fn queue_names() -> Vec<String> {
+    let units = [UnitClass::cpu(), UnitClass::gpu()];
+    let units = units.iter().flat_map(|it| [it.queue(), it.urgent_queue()]);
+    [UPLOADS, POINTS, ASSEMBLE, COLLECT, PREANNOTATE]
+        .into_iter()
+        .map(str::to_owned)
+        .chain(units)
+        .collect()
+}
+
 /// Which workers serve a unit: `cpu`, `gpu`, or a name that a model card gives.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

@@ -132,9 +132,7 @@ mod tests {
     fn the_parts_are_the_file() {
         for (bytes, part) in [(0, 8), (1, 8), (7, 8), (8, 8), (9, 8), (16, 8), (17, 8)] {
             let it = session(bytes, part);
-            let lengths: Vec<u64> = (1..)
-                .map_while(|number| it.part_length(number))
-                .collect();
+            let lengths: Vec<u64> = (1..).map_while(|number| it.part_length(number)).collect();
             assert_eq!(lengths.iter().sum::<u64>(), bytes);
             assert_eq!(lengths.len() as u64, it.n_parts());
             assert_eq!(it.part_length(0), None);

@@ -2,6 +2,7 @@
 //!
 //! What a program does belongs elsewhere; this is what all of them need around it.
 
+pub mod health;
 mod log;
 pub mod redact;
 mod report;

@@ -145,7 +145,10 @@ fn with_header(signed: &SignedUpload, name: &str, value: Option<&str>) -> Signed
     let mut changed = signed.clone();
     let n_before = changed.headers.len();
     changed.headers.retain(|(it, _)| it != name);
-    assert!(changed.headers.len() < n_before, "{name} is no header of it");
+    assert!(
+        changed.headers.len() < n_before,
+        "{name} is no header of it"
+    );
     changed
         .headers
         .extend(value.map(|it| (name.to_owned(), it.to_owned())));

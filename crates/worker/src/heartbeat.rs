@@ -19,6 +19,7 @@ use crate::inner::Inner;
 /// the lease counts from that write at the earliest, so nobody else can hold the unit before.
 pub(crate) async fn keep(worker: Arc<Inner>, lease: &Lease, board: Arc<Board>) -> StopReason {
     let timing = worker.options.timing;
+    let pulse = worker.pulse.clone();
     let mut keeper = Keeper {
         key: ObjectKey::Unit(lease.key.clone()),
         job_key: ObjectKey::job(lease.key.kind, &lease.key.dir),
@@ -38,6 +39,7 @@ pub(crate) async fn keep(worker: Arc<Inner>, lease: &Lease, board: Arc<Board>) -
         match timeout_at(deadline, keeper.beat()).await {
             Ok(Ok(None)) => {
                 last_good = began;
+                pulse.beat();
                 pause = timing.heartbeat().saturating_sub(began.elapsed());
             }
             Ok(Ok(Some(reason))) => return reason,

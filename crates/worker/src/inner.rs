@@ -7,7 +7,9 @@ use std::time::Duration;
 use cellmill_core::keys::{JobKind, UnitKey};
 use cellmill_core::messages::UnitClass;
 use cellmill_queue::{Queue, QueueName};
+use cellmill_service::health::Pulse;
 use cellmill_store::Store;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::{Algorithm, Error, Options, Parts};
@@ -22,6 +24,10 @@ pub(crate) struct Inner {
     pub(crate) queues: Vec<QueueName>,
     /// Units that are being worked on, for people.
     current: Mutex<BTreeSet<UnitKey>>,
+    /// How many of them there are.
+    pub(crate) held: watch::Sender<usize>,
+    /// The last time that store or queue answered.
+    pub(crate) pulse: Pulse,
     /// When an idle slot looks for forgotten units next.
     sweep_due: Mutex<Instant>,
 }
@@ -65,13 +71,20 @@ impl Inner {
             algorithms: by_kind(algorithms, &options.kinds)?,
             options,
             current: Mutex::default(),
+            held: watch::Sender::new(0),
+            pulse: Pulse::default(),
             sweep_due: Mutex::new(Instant::now()),
         })
     }
 
     /// Shows the unit as being worked on as long as the answer lives.
     pub(crate) fn working_on(&self, unit: &UnitKey) -> WorkingOn<'_> {
-        self.units().insert(unit.clone());
+        let n_held = {
+            let mut units = self.units();
+            units.insert(unit.clone());
+            units.len()
+        };
+        self.held.send_replace(n_held);
         WorkingOn {
             worker: self,
             unit: unit.clone(),
@@ -123,7 +136,12 @@ pub(crate) struct WorkingOn<'a> {
 
 impl Drop for WorkingOn<'_> {
     fn drop(&mut self) {
-        self.worker.units().remove(&self.unit);
+        let n_held = {
+            let mut units = self.worker.units();
+            units.remove(&self.unit);
+            units.len()
+        };
+        self.worker.held.send_replace(n_held);
     }
 }
 

@@ -6,6 +6,8 @@ use std::time::Duration;
 use cellmill_core::keys::UnitKey;
 use cellmill_core::messages::UnitHint;
 use cellmill_queue::{QueueName, Received};
+use cellmill_service::health::Pulse;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -36,6 +38,16 @@ impl WorkerLoop {
     ) -> Result<Self, Error> {
         let inner = Arc::new(Inner::new(parts, algorithms, options)?);
         Ok(Self { inner })
+    }
+
+    /// How many units it holds, now and as it changes.
+    pub fn held(&self) -> watch::Receiver<usize> {
+        self.inner.held.subscribe()
+    }
+
+    /// Its last sign of life: that store or queue answered it.
+    pub fn pulse(&self) -> Pulse {
+        self.inner.pulse.clone()
     }
 
     /// Works until `shutdown` is cancelled; then hands its units back and returns within 30 s.
@@ -103,7 +115,9 @@ impl Inner {
         let Some(received) = shutdown.run_until_cancelled(receiving).await else {
             return Ok(None);
         };
-        if let Some((queue, messages)) = received.map_err(Error::queue("receive hints"))? {
+        let received = received.map_err(Error::queue("receive hints"))?;
+        self.pulse.beat();
+        if let Some((queue, messages)) = received {
             let mut lease = None;
             for message in messages {
                 lease = self.follow(&queue, message).await?;

@@ -73,9 +73,7 @@ enum Error {
 impl Error {
     fn disposition(&self) -> Disposition {
         match self {
-            Self::Store { source, .. } if source.is_transient() => {
-                Disposition::retry(report(self))
-            }
+            Self::Store { source, .. } if source.is_transient() => Disposition::retry(report(self)),
             Self::Model { source, .. } => source.disposition(),
             Self::Store { .. } | Self::Compute { .. } => Disposition::Reject {
                 reason: report(self),

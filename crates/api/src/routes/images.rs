@@ -221,12 +221,5 @@ pub(crate) async fn get_thumbnail(
         return Err(Error::not_found(format!("thumbnail of `{}`", query.key)));
     };
     let key = ObjectKey::Cache(name);
-    send_object(
-        &app,
-        &key,
-        "image/jpeg",
-        Disposition::Inline,
-        &headers,
-    )
-    .await
+    send_object(&app, &key, "image/jpeg", Disposition::Inline, &headers).await
 }

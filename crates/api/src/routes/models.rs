@@ -213,14 +213,7 @@ pub(crate) async fn get_model_file(
     read_card(&app, mid).await?;
     let key = ObjectKey::Model(model_key(mid));
     let content_type = "application/octet-stream";
-    send_object(
-        &app,
-        &key,
-        content_type,
-        Disposition::Attachment,
-        &headers,
-    )
-    .await
+    send_object(&app, &key, content_type, Disposition::Attachment, &headers).await
 }
 
 /// A model that comes from elsewhere.

@@ -157,15 +157,16 @@ pub(crate) async fn sign_parts(
     let ttl = TimeDelta::from_std(app.settings.upload_ttl).unwrap_or(TimeDelta::MAX);
     let expires = app.store.now() + ttl;
     let signed = app.sessions().sign(&id, &wanted, expires).await?;
-    let parts = wanted.iter().zip(signed).map(|((number, _), signed)| {
-        SignedPartView {
+    let parts = wanted
+        .iter()
+        .zip(signed)
+        .map(|((number, _), signed)| SignedPartView {
             number: *number,
             method: signed.method,
             url: signed.url,
             headers: signed.headers.into_iter().collect(),
             expires: signed.expires,
-        }
-    });
+        });
     Ok(Json(SignedParts {
         parts: parts.collect(),
     }))

@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::client::Client;
 use crate::commands::{
-    dataset, images, janitor, jobs, label_types, models, predict, settings, synth, train, up,
+    dataset, dead, images, janitor, jobs, label_types, models, predict, settings, synth, train, up,
 };
 use crate::{demo, import, show, verify};
 
@@ -43,6 +43,8 @@ pub enum Command {
     #[command(subcommand)]
     Jobs(jobs::JobsCommand),
     Show(show::ShowArgs),
+    #[command(subcommand)]
+    Dead(dead::DeadCommand),
     Synth(synth::SynthArgs),
     Janitor(janitor::JanitorArgs),
     Verify(verify::VerifyArgs),
@@ -80,6 +82,7 @@ impl Cli {
             Command::LabelType(command) => label_types::run(command, console).await,
             Command::Preannotate(command) => label_types::preannotate(command, console).await,
             Command::Jobs(command) => jobs::run(command, console).await,
+            Command::Dead(command) => dead::run(command, console).await,
             Command::Show(args) => show::run(&args, console).await,
             Command::Synth(args) => synth::run(&args, console),
             Command::Janitor(args) => janitor::run(&args, console).await,
@@ -137,9 +140,10 @@ mod tests {
               label-type   Look at label types, define them, train their models
               preannotate  Let a model label new images first, or no model
               jobs         Look at jobs, cancel them, raise them, repeat failed ones
+              dead         Look at messages that were given up, and send them again
               show         Write an image with its boxes as a PNG
               synth        Make synthetic smear photographs with known truth, ready to import
-              janitor      Do one round of housekeeping over a root folder, or say what it would do
+              janitor      Do one round of housekeeping over a root folder or a bucket, or say what it would do
               verify       Check that every document of a root folder parses and that everything it names exists
               settings     List the environment variables that `up` reads
               help         Print this message or the help of the given subcommand(s)

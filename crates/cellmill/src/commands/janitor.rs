@@ -1,15 +1,14 @@
-//! `janitor`: what the housekeeping would do to a root folder, or one round of it.
-
-use std::path::PathBuf;
+//! `janitor`: what the housekeeping would do to a root folder or a bucket, or one round of it.
 
 use crate::cli::{Console, Error, Exit};
 
-/// Do one round of housekeeping over a root folder, or say what it would do
+use super::root::HomeArgs;
+
+/// Do one round of housekeeping over a root folder or a bucket, or say what it would do
 #[derive(Clone, Debug, clap::Args)]
 pub struct JanitorArgs {
-    /// The root folder
-    #[arg(long, value_name = "DIR", default_value = "./cellmill-data")]
-    pub(crate) root: PathBuf,
+    #[command(flatten)]
+    pub(crate) home: HomeArgs,
     /// Only say what would be done
     #[arg(long)]
     pub(crate) dry_run: bool,

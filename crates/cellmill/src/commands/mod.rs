@@ -2,6 +2,7 @@
 
 pub(crate) mod class_names;
 pub mod dataset;
+pub mod dead;
 mod figures;
 pub mod images;
 pub mod janitor;

@@ -69,8 +69,7 @@ where
 /// `cellmill janitor`: one round over a root, or what it would do.
 pub async fn janitor(args: &JanitorArgs, console: &mut Console) -> Result<Exit, Error> {
     let settings = Settings::from_env().map_err(Error::inner("read the settings"))?;
-    let store = crate::commands::root::open(&args.root).await?;
-    let queue = super::up::open_queue(&store).map_err(Error::inner("open the queue"))?;
+    let (store, queue) = args.home.open(&settings).await?;
     let janitor = Janitor::new(store, queue, &settings);
     let mut actions = janitor
         .plan_jobs()

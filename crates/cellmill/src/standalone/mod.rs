@@ -11,4 +11,5 @@ mod leftovers;
 mod up;
 
 pub use janitor::janitor;
+pub(crate) use up::open_queue;
 pub use up::{Running, UpError, UpOptions, start, up};

@@ -167,7 +167,7 @@ fn unmade(root: &Path, source: std::io::Error) -> cellmill_store::Error {
 }
 
 /// The queue file of a root.
-pub(super) fn open_queue(store: &Store) -> Result<Arc<dyn Queue>, cellmill_queue::Error> {
+pub(crate) fn open_queue(store: &Store) -> Result<Arc<dyn Queue>, cellmill_queue::Error> {
     let root = store.root().unwrap_or(Path::new("."));
     let file = root.join(".cellmill").join("queue.sqlite");
     cellmill_queue::open(

@@ -52,6 +52,10 @@ variables! {
         "127.0.0.1:8750",
         "an address and a port such as `127.0.0.1:8750`",
         "Where the page and the api answer.";
+    HEALTH:
+        "",
+        "an address of this machine and a port such as `127.0.0.1:8751`",
+        "Where a worker tells whether it is at work, `GET /health`; unset: nowhere.";
     LEASE_S:
         "50",
         "seconds from 5 to 3600, from 10 on S3",

@@ -66,6 +66,7 @@ fn read(from: &mut Reader<'_>) -> Settings {
         store: from.read_optional(&env::STORE, url),
         queue: from.read_optional(&env::QUEUE, url),
         listen: from.read(&env::LISTEN, |it| it.parse::<SocketAddr>().ok()),
+        health: from.read_optional(&env::HEALTH, loopback),
         timing: Timing::of_lease(from.read(&env::LEASE_S, seconds(5, 3600))),
         images: ImageLimits {
             max_bytes: from.read(&env::MAX_IMAGE_BYTES, bytes(KIB..=64 * GIB)),
@@ -125,6 +126,12 @@ fn check(settings: &Settings, reader: &mut Reader<'_>) {
 fn seconds(least: u64, most: u64) -> impl Fn(&str) -> Option<Duration> {
     let read = number(least..=most);
     move |text| read(text).map(Duration::from_secs)
+}
+
+fn loopback(text: &str) -> Option<SocketAddr> {
+    text.parse()
+        .ok()
+        .filter(|it: &SocketAddr| it.ip().is_loopback())
 }
 
 fn threads(chosen: usize) -> usize {
@@ -206,6 +213,7 @@ mod tests {
             ("CELLMILL_STORE", "file:///data"),
             ("CELLMILL_QUEUE", "memory://"),
             ("CELLMILL_LISTEN", "[::1]:80"),
+            ("CELLMILL_HEALTH", "127.0.0.1:1"),
             ("CELLMILL_LEASE_S", "100"),
             ("CELLMILL_MAX_IMAGE_BYTES", "1 GiB"),
             ("CELLMILL_MAX_IMAGE_SIDE", "5"),
@@ -249,7 +257,10 @@ mod tests {
             .filter(|it| it.default.is_empty())
             .map(|it| it.name)
             .collect();
-        assert_eq!(unset, ["CELLMILL_STORE", "CELLMILL_QUEUE"].into());
+        assert_eq!(
+            unset,
+            ["CELLMILL_STORE", "CELLMILL_QUEUE", "CELLMILL_HEALTH"].into()
+        );
     }
 
     #[test]

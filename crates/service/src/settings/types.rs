@@ -15,6 +15,8 @@ pub struct Settings {
     pub queue: Option<String>,
     /// Where the page and the api answer.
     pub listen: SocketAddr,
+    /// Where a worker tells whether it is at work; `None`: nowhere. On loopback.
+    pub health: Option<SocketAddr>,
     /// The lease of units and what scales with it.
     pub timing: Timing,
     /// What an image may be.

@@ -49,7 +49,11 @@ pub(super) fn until(key: &str, expires: DateTime<Utc>) -> Result<PresigningConfi
     let second = Duration::from_secs(1);
     let end = SystemTime::from(expires);
     let now = SystemTime::now();
-    let start = if end <= now + second { end - second } else { now };
+    let start = if end <= now + second {
+        end - second
+    } else {
+        now
+    };
     let length = end.duration_since(start).unwrap_or(second).min(LONGEST);
     PresigningConfig::builder()
         .start_time(start)
@@ -79,7 +83,10 @@ where
         Some("NoSuchKey" | "NoSuchUpload" | "NotFound") => Error::NotFound { key },
         Some("PreconditionFailed") => Error::Exists { key },
         Some(
-            "AccessDenied" | "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "ExpiredToken"
+            "AccessDenied"
+            | "InvalidAccessKeyId"
+            | "SignatureDoesNotMatch"
+            | "ExpiredToken"
             | "AllAccessDisabled",
         ) => Error::Denied {
             key,

@@ -9,7 +9,9 @@ use cellmill_core::uploads::{UploadSession, part_bytes, session_id};
 use chrono::{DateTime, Utc};
 
 use super::receive::hash_of;
-use super::{PartUploads, Received, Sha256Hex, SignedUpload, StoredPart, UploadRefusal, WantedPart};
+use super::{
+    PartUploads, Received, Sha256Hex, SignedUpload, StoredPart, UploadRefusal, WantedPart,
+};
 use crate::{Decision, Error, Store};
 
 /// A file that somebody wants to send in parts. The caller has checked that they may, and that the key is one

@@ -141,7 +141,10 @@ async fn a_part_is_what_was_signed() {
         "{short:?}"
     );
     let long = send(&all, &session, 4, &bytes[..PART]).await;
-    assert!(matches!(long, Err(UploadRefusal::TooLong { .. })), "{long:?}");
+    assert!(
+        matches!(long, Err(UploadRefusal::TooLong { .. })),
+        "{long:?}"
+    );
     for number in [0, 5] {
         let none = send(&all, &session, number, &bytes[..PART]).await;
         assert!(
@@ -198,7 +201,10 @@ async fn two_senders_of_one_file_make_one_object() {
 async fn what_lies_there_stays_or_goes_as_the_session_says() {
     let all = sessions(Store::memory());
     let bytes = content();
-    all.store.put_bytes(KEY, "before", Put::Create).await.unwrap();
+    all.store
+        .put_bytes(KEY, "before", Put::Create)
+        .await
+        .unwrap();
     let session = all.open(&wish(&bytes)).await.unwrap();
     send_all(&all, &session, &bytes).await;
     let refused = all.complete(&session.id()).await;
