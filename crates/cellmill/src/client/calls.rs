@@ -5,8 +5,9 @@ use std::fmt;
 use cellmill_api::views::{
     ClassTableView, DatasetView, EditLabel, FileView, GrantUploads, Health, ImageView, JobView,
     KeyStatus, LabelTypeBody, LabelTypeView, LabelView, ModelView, NewDataset, NewModel,
-    NewProject, OperationBody, Page, PointsView, ProjectView, Promote, Promoted, StatusRequest,
-    UploadAnswer, UploadAnswers, UploadFile,
+    NewProject, OperationBody, Page, PointsView, ProjectView, Promote, Promoted, SignParts,
+    SignedPartView, SignedParts, StatusRequest, StoredUpload, UploadAnswer, UploadAnswers,
+    UploadFile, UploadView, WantedPartBody,
 };
 use cellmill_core::classes::ClassTable;
 use cellmill_core::ids::TableName;
@@ -15,7 +16,7 @@ use reqwest::{Body, Method, header};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use super::{Client, Error};
+use super::{Client, Error, SignedRequest};
 
 const V1: [&str; 2] = ["api", "v1"];
 /// The most that a list gives at once.
@@ -67,13 +68,16 @@ impl Client {
         Ok(answer.files)
     }
 
-    /// Sends a file's bytes to the address of its grant.
-    pub async fn put(&self, grant: &UploadAnswer, n_bytes: u64, body: Body) -> Result<(), Error> {
-        let method = grant.method.as_deref().unwrap_or("PUT");
-        let method = Method::from_bytes(method.as_bytes()).unwrap_or(Method::PUT);
-        let address = grant.url.as_deref().unwrap_or_default();
-        let mut request = self.request(method, address)?;
-        for (name, value) in grant.headers.iter().flatten() {
+    /// Sends bytes as somebody signed it: a file, or a part of one.
+    pub async fn put(
+        &self,
+        signed: &SignedRequest,
+        n_bytes: u64,
+        body: Body,
+    ) -> Result<(), Error> {
+        let method = Method::from_bytes(signed.method.as_bytes()).unwrap_or(Method::PUT);
+        let mut request = self.request(method, &signed.url)?;
+        for (name, value) in &signed.headers {
             if !name.eq_ignore_ascii_case(header::CONTENT_LENGTH.as_str()) {
                 request = request.header(name, value);
             }
@@ -81,6 +85,30 @@ impl Client {
         request = request.header(header::CONTENT_LENGTH, n_bytes).body(body);
         self.send(request, "an upload").await?;
         Ok(())
+    }
+
+    /// An upload in parts, and which of them are there.
+    pub async fn upload(&self, id: &str) -> Result<UploadView, Error> {
+        self.get(self.v1(&["uploads", id], &[])).await
+    }
+
+    /// Asks for the right to send parts of an upload. The answers are in the order of the parts.
+    pub async fn sign_parts(
+        &self,
+        id: &str,
+        parts: Vec<WantedPartBody>,
+    ) -> Result<Vec<SignedPartView>, Error> {
+        let url = self.v1(&["uploads", id, "parts"], &[]);
+        let answer: SignedParts = self
+            .send_json(Method::POST, url, &SignParts { parts })
+            .await?;
+        Ok(answer.parts)
+    }
+
+    /// Makes the file of its parts. Again is the same as once.
+    pub async fn complete_upload(&self, id: &str) -> Result<StoredUpload, Error> {
+        let url = self.v1(&["uploads", id, "complete"], &[]);
+        self.send_json(Method::POST, url, &json!({})).await
     }
 
     /// How far images and CSVs came, by key.

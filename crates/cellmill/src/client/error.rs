@@ -2,6 +2,8 @@
 
 use cellmill_api::ErrorBody;
 
+use super::storage;
+
 /// Why a call has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -45,7 +47,9 @@ impl Error {
     pub fn is_passing(&self) -> bool {
         match self {
             Self::NotReachable { .. } | Self::Broken { .. } => true,
-            Self::Refused { status, .. } => matches!(status, 429 | 500 | 502 | 503 | 504),
+            Self::Refused { status, body, .. } => {
+                matches!(status, 429 | 500 | 502 | 503 | 504) || storage::is_passing(&body.code)
+            }
             Self::Url { .. } | Self::Answer { .. } => false,
         }
     }
@@ -54,6 +58,14 @@ impl Error {
     pub const fn status(&self) -> Option<u16> {
         match self {
             Self::Refused { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// What a refusal is called, for programs.
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            Self::Refused { body, .. } => Some(&body.code),
             _ => None,
         }
     }

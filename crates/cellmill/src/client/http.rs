@@ -1,19 +1,32 @@
 //! Requests and answers: addresses, status codes, bodies. What is asked stands in `calls`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use cellmill_api::ErrorBody;
-use reqwest::{Method, RequestBuilder, Response, Url, header};
+use reqwest::redirect::Policy;
+use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::Error;
+use super::{Error, storage};
 
-/// A server's address and the connections to it. Cloning is cheap.
+/// A server's address and the connections to it, and to where it sends us. Cloning is cheap.
 #[derive(Clone, Debug)]
 pub struct Client {
     base: Url,
     http: reqwest::Client,
+    /// For addresses in the internet, which a proxy may lead to.
+    internet: reqwest::Client,
+}
+
+/// A request that somebody signed: sent as it stands, with no header of ours.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SignedRequest {
+    pub method: String,
+    /// Absolute, or relative to the server.
+    pub url: String,
+    pub headers: BTreeMap<String, String>,
 }
 
 impl Client {
@@ -30,14 +43,23 @@ impl Client {
         if base.scheme() != "http" || base.cannot_be_a_base() {
             return Err(refuse());
         }
-        let http = reqwest::Client::builder()
-            .connect_timeout(Self::CONNECT_TIMEOUT)
-            .read_timeout(Self::READ_TIMEOUT)
-            // The server is on this machine or in this lab: a proxy for the internet does not lead to it.
-            .no_proxy()
-            .build()
-            .map_err(|_| refuse())?;
-        Ok(Self { base, http })
+        // What `https` is spoken with. Whoever was first in this process has chosen the same.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let builder = || {
+            reqwest::Client::builder()
+                .connect_timeout(Self::CONNECT_TIMEOUT)
+                .read_timeout(Self::READ_TIMEOUT)
+                // A signed address refuses headers of the request that led to it, so we follow by ourselves.
+                .redirect(Policy::none())
+        };
+        // The server is on this machine or in this lab: a proxy for the internet does not lead to it.
+        let http = builder().no_proxy().build().map_err(|_| refuse())?;
+        let internet = builder().build().map_err(|_| refuse())?;
+        Ok(Self {
+            base,
+            http,
+            internet,
+        })
     }
 
     /// The server's address as people write it.
@@ -93,14 +115,17 @@ impl Client {
         self.json(request, &url).await
     }
 
-    /// A request to an address that the server gave, absolute or relative to its own.
+    /// A request to an address that the server gave, absolute or relative to its own. It carries nothing yet.
     pub(super) fn request(&self, method: Method, url: &str) -> Result<RequestBuilder, Error> {
         let refuse = |_| Error::Url {
             url: url.to_owned(),
         };
-        Ok(self
-            .http
-            .request(method, self.base.join(url).map_err(refuse)?))
+        let url = self.base.join(url).map_err(refuse)?;
+        let client = match url.scheme() {
+            "https" if url.origin() != self.base.origin() => &self.internet,
+            _ => &self.http,
+        };
+        Ok(client.request(method, url))
     }
 
     async fn json<T: DeserializeOwned>(
@@ -125,16 +150,16 @@ impl Client {
         request: RequestBuilder,
         call: &str,
     ) -> Result<Response, Error> {
-        let answer = request.send().await.map_err(|source| {
-            if source.is_connect() {
-                Error::NotReachable {
-                    url: self.url().to_owned(),
-                    source,
-                }
-            } else {
-                self.broken(call, source)
-            }
-        })?;
+        let mut answer = self.answer(request, call).await?;
+        // The bytes lie elsewhere, for a moment: a new question, without a header of the first one.
+        if answer.status() == StatusCode::SEE_OTHER
+            && let Some(address) = answer.headers().get(header::LOCATION)
+            && let Ok(address) = address.to_str()
+        {
+            answer = self
+                .answer(self.request(Method::GET, address)?, call)
+                .await?;
+        }
         if answer.status().is_success() {
             return Ok(answer);
         }
@@ -144,11 +169,14 @@ impl Client {
             .get(header::RETRY_AFTER)
             .and_then(|it| it.to_str().ok()?.parse().ok());
         let text = answer.bytes().await.unwrap_or_default();
-        let body = serde_json::from_slice(&text).unwrap_or_else(|_| ErrorBody {
-            code: status.as_str().to_owned(),
-            message: format!("the server answers {status} to {call}"),
-            hint: None,
-        });
+        let body = serde_json::from_slice(&text)
+            .ok()
+            .or_else(|| storage::refusal(&String::from_utf8_lossy(&text)))
+            .unwrap_or_else(|| ErrorBody {
+                code: status.as_str().to_owned(),
+                message: format!("the server answers {status} to {call}"),
+                hint: None,
+            });
         Err(Error::Refused {
             status: status.as_u16(),
             body,
@@ -156,11 +184,26 @@ impl Client {
         })
     }
 
+    async fn answer(&self, request: RequestBuilder, call: &str) -> Result<Response, Error> {
+        request.send().await.map_err(|source| {
+            if source.is_connect() {
+                let asked = source.url().map(|it| it.origin().ascii_serialization());
+                Error::NotReachable {
+                    url: asked.unwrap_or_else(|| self.url().to_owned()),
+                    source: source.without_url(),
+                }
+            } else {
+                self.broken(call, source)
+            }
+        })
+    }
+
     fn broken(&self, call: &str, source: reqwest::Error) -> Error {
         Error::Broken {
             url: self.url().to_owned(),
             call: call.to_owned(),
-            source,
+            // A signed address is a secret for as long as it is good.
+            source: source.without_url(),
         }
     }
 }

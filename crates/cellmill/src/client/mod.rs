@@ -5,7 +5,8 @@
 mod calls;
 mod error;
 mod http;
+mod storage;
 
 pub use calls::{Filter, JobWish};
 pub use error::Error;
-pub use http::Client;
+pub use http::{Client, SignedRequest};

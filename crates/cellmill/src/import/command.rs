@@ -271,11 +271,8 @@ pub(super) async fn send(
     console: &Console,
 ) -> Result<Vec<Awaited>, Error> {
     let total = plan.files.iter().map(|it| it.bytes).sum();
-    let sender = Sender {
-        client: client.clone(),
-        progress: Progress::of_bytes(total, console.shows_progress()),
-        parallel: usize::from(args.parallel),
-    };
+    let progress = Progress::of_bytes(total, console.shows_progress());
+    let sender = Sender::new(client.clone(), progress, usize::from(args.parallel));
     let mut awaited = Vec::with_capacity(plan.files.len());
     let delivered = sender.deliver(&plan.files);
     pin_mut!(delivered);
@@ -293,7 +290,12 @@ fn count(delivered: Delivered, report: &mut Report) -> Option<Awaited> {
         delivery,
     } = delivered;
     match delivery {
-        Delivery::Sent { replaces } => {
+        Delivery::Sent { replaces, resumed } => {
+            if let Some(resumed) = resumed {
+                report.n_resumed += 1;
+                report.n_parts_there += resumed.n_there;
+                report.n_parts_resumed += resumed.n_parts;
+            }
             report.n_sent += 1;
             report.bytes_sent += bytes;
             if replaces && file.kind == FileKind::Points {

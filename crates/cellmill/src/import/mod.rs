@@ -9,6 +9,7 @@ mod folder_command;
 mod folder_report;
 mod hash;
 mod listing;
+mod parts;
 mod plan;
 mod progress;
 mod report;

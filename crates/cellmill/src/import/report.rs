@@ -62,6 +62,12 @@ pub struct Report {
     pub n_sent: u64,
     pub n_stored_before: u64,
     pub bytes_sent: u64,
+    /// Large files of which an earlier import had sent parts.
+    pub n_resumed: u64,
+    /// Parts of those files that were there, and did not have to be sent again.
+    pub n_parts_there: u64,
+    /// All parts of those files.
+    pub n_parts_resumed: u64,
     pub bytes_stored_before: u64,
     /// Keys of CSVs that took the place of an older one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -143,6 +149,11 @@ impl Report {
             table.row([what.to_owned(), n.to_string(), more]);
         };
         row(sent, self.n_sent, table::bytes(self.bytes_sent));
+        if self.n_resumed > 0 {
+            let (there, all) = (self.n_parts_there, self.n_parts_resumed);
+            let more = format!("{there} of {all} parts were there");
+            row("resumed", self.n_resumed, more);
+        }
         row(
             before,
             self.n_stored_before,

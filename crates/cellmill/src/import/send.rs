@@ -9,11 +9,12 @@ use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use rayon::prelude::*;
 use reqwest::Body;
 use tokio::fs::File;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::io::ReaderStream;
 
-use crate::client::{self, Client};
+use crate::client::{self, Client, SignedRequest};
 
-use super::hash::{Fingerprint, fingerprint};
+use super::hash::{Fingerprint, PartHashes, fingerprint};
 use super::plan::PlannedFile;
 use super::progress::Progress;
 use super::report::Outcome;
@@ -21,17 +22,18 @@ use super::report::Outcome;
 /// Files that are asked for at once: an answer for so many stays small, and no grant is old when its turn comes.
 const CHUNK: usize = 200;
 /// Pieces of a file on their way.
-const PIECE_BYTES: usize = 64 * 1024;
+pub(super) const PIECE_BYTES: usize = 64 * 1024;
 /// A grant that keeps being refused is not a matter of time.
-const MAX_FRESH_GRANTS: u32 = 3;
+pub(super) const MAX_FRESH_GRANTS: u32 = 3;
 
 /// Sends files to one server.
 #[derive(Clone, Debug)]
 pub(super) struct Sender {
     pub(super) client: Client,
     pub(super) progress: Progress,
-    /// Uploads at a time.
+    /// Uploads at a time, parts of large files among them.
     pub(super) parallel: usize,
+    permits: Arc<Semaphore>,
 }
 
 /// What became of one file.
@@ -47,6 +49,8 @@ pub(super) enum Delivery {
     Sent {
         /// Other bytes lay under its key.
         replaces: bool,
+        /// Some of its parts were there.
+        resumed: Option<Resumed>,
     },
     StoredBefore,
     NotTaken {
@@ -56,14 +60,37 @@ pub(super) enum Delivery {
     },
 }
 
+/// How much of a file in parts an earlier try had sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Resumed {
+    pub(super) n_there: u64,
+    pub(super) n_parts: u64,
+}
+
 /// A hashed file with the server's answer.
-struct Asked {
-    file: PlannedFile,
-    upload: UploadFile,
-    grant: UploadAnswer,
+pub(super) struct Asked {
+    pub(super) file: PlannedFile,
+    pub(super) upload: UploadFile,
+    pub(super) parts: Option<PartHashes>,
+    pub(super) grant: UploadAnswer,
 }
 
 impl Sender {
+    pub(super) fn new(client: Client, progress: Progress, parallel: usize) -> Self {
+        Self {
+            client,
+            progress,
+            parallel,
+            permits: Arc::new(Semaphore::new(parallel)),
+        }
+    }
+
+    /// The right to have a body on its way.
+    pub(super) async fn permit(&self) -> SemaphorePermit<'_> {
+        let permit = self.permits.acquire().await;
+        permit.expect("the semaphore is never closed")
+    }
+
     /// Delivers the files. The stream ends with an error only when the server is gone for good.
     pub(super) fn deliver<'a>(
         &'a self,
@@ -97,14 +124,14 @@ impl Sender {
         let mut readable = Vec::with_capacity(hashed.len());
         for (found, file) in hashed {
             match found {
-                Ok(found) => readable.push((upload_of(&file, &found), file)),
+                Ok(found) => readable.push((upload_of(&file, &found), found.parts, file)),
                 Err(error) => {
                     self.progress.add(file.bytes);
                     answers.push(Err(Box::new(Delivered::unread(file, &error))));
                 }
             }
         }
-        let uploads: Vec<UploadFile> = readable.iter().map(|(it, _)| it.clone()).collect();
+        let uploads: Vec<UploadFile> = readable.iter().map(|(it, ..)| it.clone()).collect();
         let grants = match uploads.len() {
             0 => Vec::new(),
             _ => patiently(|| self.client.ask_uploads(&uploads)).await?,
@@ -112,10 +139,11 @@ impl Sender {
         let asked = readable
             .into_iter()
             .zip(grants)
-            .map(|((upload, file), grant)| {
+            .map(|((upload, parts, file), grant)| {
                 Ok(Asked {
                     file,
                     upload,
+                    parts,
                     grant,
                 })
             });
@@ -126,6 +154,7 @@ impl Sender {
     async fn finish(&self, asked: Asked) -> Result<Delivered, client::Error> {
         let delivery = match asked.grant.status {
             UploadStatus::Send => self.put(&asked).await?,
+            UploadStatus::SendParts => self.put_parts(&asked).await?,
             status => {
                 self.progress.add(asked.upload.bytes);
                 not_to_send(status, &asked.grant)
@@ -145,11 +174,11 @@ impl Sender {
         let mut backoff = Backoff::default();
         loop {
             let error = match self.put_once(asked, &grant).await {
-                Ok(None) => return Ok(sent(asked)),
+                Ok(None) => return Ok(sent(asked, None)),
                 Ok(Some(trouble)) => return Ok(trouble),
                 Err(error) => error,
             };
-            if error.status() == Some(403) && n_grants < MAX_FRESH_GRANTS {
+            if wants_fresh_grant(&error) && n_grants < MAX_FRESH_GRANTS {
                 n_grants += 1;
                 let file = std::slice::from_ref(&asked.upload);
                 let fresh = patiently(|| self.client.ask_uploads(file)).await?;
@@ -157,7 +186,7 @@ impl Sender {
                     Some(fresh) if fresh.status == UploadStatus::Send => grant = fresh,
                     // An earlier try went through although its answer was lost.
                     Some(fresh) if fresh.status == UploadStatus::Stored => {
-                        return Ok(sent(asked));
+                        return Ok(sent(asked, None));
                     }
                     Some(fresh) => return Ok(not_to_send(fresh.status, &fresh)),
                     None => return Ok(refusal(&error)),
@@ -191,16 +220,15 @@ impl Sender {
             Ok(_) => return Ok(Some(changed())),
             Err(error) => return Ok(Some(failed("unreadable", &error))),
         };
+        let _permit = self.permit().await;
         let sent = Arc::new(AtomicU64::new(0));
         let (counter, progress) = (Arc::clone(&sent), self.progress.clone());
         let pieces = ReaderStream::with_capacity(file, PIECE_BYTES).inspect_ok(move |piece| {
             counter.fetch_add(piece.len() as u64, Ordering::Relaxed);
             progress.add(piece.len() as u64);
         });
-        let answer = self
-            .client
-            .put(grant, n_bytes, Body::wrap_stream(pieces))
-            .await;
+        let body = Body::wrap_stream(pieces);
+        let answer = self.client.put(&request_of(grant), n_bytes, body).await;
         if answer.is_err() {
             self.progress.take_back(sent.load(Ordering::Relaxed));
         }
@@ -218,9 +246,30 @@ impl Delivered {
     }
 }
 
-fn sent(asked: &Asked) -> Delivery {
+pub(super) fn sent(asked: &Asked, resumed: Option<Resumed>) -> Delivery {
     Delivery::Sent {
         replaces: asked.grant.replaces,
+        resumed,
+    }
+}
+
+/// Whether a refusal is about the signature's time, or may be about our own earlier try: then a new question
+/// decides.
+pub(super) fn wants_fresh_grant(error: &client::Error) -> bool {
+    const HOPELESS: [&str; 2] = ["SignatureDoesNotMatch", "InvalidAccessKeyId"];
+    match error.status() {
+        Some(403) => error.code().is_none_or(|it| !HOPELESS.contains(&it)),
+        // Something lies under the key, which may be what we sent.
+        Some(412) => true,
+        _ => error.code() == Some("ExpiredToken"),
+    }
+}
+
+fn request_of(grant: &UploadAnswer) -> SignedRequest {
+    SignedRequest {
+        method: grant.method.clone().unwrap_or_default(),
+        url: grant.url.clone().unwrap_or_default(),
+        headers: grant.headers.clone().unwrap_or_default(),
     }
 }
 
@@ -240,11 +289,11 @@ fn upload_of(file: &PlannedFile, found: &Fingerprint) -> UploadFile {
     }
 }
 
-fn not_to_send(status: UploadStatus, grant: &UploadAnswer) -> Delivery {
+pub(super) fn not_to_send(status: UploadStatus, grant: &UploadAnswer) -> Delivery {
     let outcome = match status {
         UploadStatus::Stored => return Delivery::StoredBefore,
         UploadStatus::Conflict => Outcome::Conflict,
-        UploadStatus::Refused | UploadStatus::Send => Outcome::Refused,
+        UploadStatus::Refused | UploadStatus::Send | UploadStatus::SendParts => Outcome::Refused,
     };
     let code = || match outcome {
         Outcome::Conflict => "conflict".to_owned(),
@@ -262,24 +311,28 @@ fn not_to_send(status: UploadStatus, grant: &UploadAnswer) -> Delivery {
 }
 
 /// What a refusal of the bytes themselves means.
-fn refusal(error: &client::Error) -> Delivery {
+pub(super) fn refusal(error: &client::Error) -> Delivery {
     let client::Error::Refused { status, body, .. } = error else {
         return failed("not_sent", error);
     };
-    let outcome = match status {
-        409 => Outcome::Conflict,
-        // The server found another sha256 than the one of a moment ago.
-        422 => return changed(),
+    let outcome = match (status, &*body.code) {
+        // The server or the storage found another sha256 than the one of a moment ago.
+        (422, _) | (_, "BadDigest" | "XAmzContentChecksumMismatch") => return changed(),
+        (409 | 412, _) => Outcome::Conflict,
         _ => Outcome::Refused,
+    };
+    let reason = match &body.hint {
+        Some(hint) => format!("{}\nhint: {hint}", body.message),
+        None => body.message.clone(),
     };
     Delivery::NotTaken {
         outcome,
         code: body.code.clone(),
-        reason: body.message.clone(),
+        reason,
     }
 }
 
-fn failed(code: &str, error: &dyn std::error::Error) -> Delivery {
+pub(super) fn failed(code: &str, error: &dyn std::error::Error) -> Delivery {
     let reason = match error.source() {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),
@@ -291,7 +344,7 @@ fn failed(code: &str, error: &dyn std::error::Error) -> Delivery {
     }
 }
 
-fn changed() -> Delivery {
+pub(super) fn changed() -> Delivery {
     Delivery::NotTaken {
         outcome: Outcome::Failed,
         code: "changed".to_owned(),
@@ -315,7 +368,7 @@ where
 
 /// Growing pauses, about half a minute in all: long enough for a server to be started again.
 #[derive(Debug)]
-struct Backoff {
+pub(super) struct Backoff {
     next: Duration,
     left: u32,
 }
@@ -333,7 +386,7 @@ impl Backoff {
     const LONGEST: Duration = Duration::from_secs(5);
 
     /// Waits before the next try; `false` when there is none.
-    async fn wait(&mut self, error: &client::Error) -> bool {
+    pub(super) async fn wait(&mut self, error: &client::Error) -> bool {
         if self.left == 0 {
             return false;
         }
