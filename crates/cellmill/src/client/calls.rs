@@ -69,12 +69,7 @@ impl Client {
     }
 
     /// Sends bytes as somebody signed it: a file, or a part of one.
-    pub async fn put(
-        &self,
-        signed: &SignedRequest,
-        n_bytes: u64,
-        body: Body,
-    ) -> Result<(), Error> {
+    pub async fn put(&self, signed: &SignedRequest, n_bytes: u64, body: Body) -> Result<(), Error> {
         let method = Method::from_bytes(signed.method.as_bytes()).unwrap_or(Method::PUT);
         let mut request = self.request(method, &signed.url)?;
         for (name, value) in &signed.headers {

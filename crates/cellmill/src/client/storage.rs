@@ -65,11 +65,9 @@ fn text_of(xml: &str, name: &str) -> Option<String> {
         // The last, as its text may look like another.
         ("&amp;", "&"),
     ];
-    let plain = entities
-        .iter()
-        .fold(text.to_owned(), |text, (entity, it)| {
-            text.replace(entity, it)
-        });
+    let plain = entities.iter().fold(text.to_owned(), |text, (entity, it)| {
+        text.replace(entity, it)
+    });
     Some(plain)
 }
 

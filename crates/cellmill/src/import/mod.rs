@@ -14,6 +14,8 @@ mod plan;
 mod progress;
 mod report;
 mod send;
+#[cfg(test)]
+mod tests;
 mod wait;
 
 pub(crate) use command::folder;

@@ -261,8 +261,8 @@ impl Stop {
     /// What an answer of the server to a call about the upload means.
     fn of_call(error: client::Error) -> Self {
         const LOOK_AGAIN: [&str; 3] = ["parts_missing", "upload_forgotten", "upload_complete"];
-        let is_stale = error.status() == Some(404)
-            || error.code().is_some_and(|it| LOOK_AGAIN.contains(&it));
+        let is_stale =
+            error.status() == Some(404) || error.code().is_some_and(|it| LOOK_AGAIN.contains(&it));
         match error {
             error if is_stale => Self::Again(error),
             error @ client::Error::NotReachable { .. } => Self::Lost(error),

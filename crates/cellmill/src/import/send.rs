@@ -273,7 +273,7 @@ fn request_of(grant: &UploadAnswer) -> SignedRequest {
     }
 }
 
-fn upload_of(file: &PlannedFile, found: &Fingerprint) -> UploadFile {
+pub(super) fn upload_of(file: &PlannedFile, found: &Fingerprint) -> UploadFile {
     UploadFile {
         root: FileTree::Hospital,
         kind: file.kind,
