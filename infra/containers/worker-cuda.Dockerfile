@@ -17,7 +17,7 @@ RUN curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --pr
 ENV PATH=/root/.cargo/bin:$PATH
 WORKDIR /src
 COPY . .
-# Kernels for T4, A10G and L4, the GPUs of g4dn, g5 and g6. A build machine has no GPU to ask.
+# For the T4 of g4dn, the oldest; A10G (g5) and L4 (g6) translate it at their first use. A build machine has no GPU to ask.
 ENV CUDA_COMPUTE_CAP=75
 RUN --mount=type=cache,target=/root/.cargo/registry --mount=type=cache,target=/src/target \
     cargo build --release --locked -p cellmill-worker-gpu --features cuda && cp target/release/worker-gpu /worker-gpu
