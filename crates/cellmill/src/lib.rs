@@ -6,6 +6,7 @@
 pub mod cli;
 pub mod client;
 pub mod commands;
+pub mod cost;
 pub mod demo;
 pub mod import;
 pub mod show;

@@ -90,9 +90,14 @@ impl Queue {
     }
 
     pub async fn delete(&self, messages: &[Message]) -> Result<()> {
-        for message in messages {
-            let asked = json!({ "QueueUrl": self.url, "ReceiptHandle": message.receipt });
-            call(&self.aws, "DeleteMessage", &asked).await?;
+        for batch in messages.chunks(MAX_BATCH) {
+            let entries: Vec<Value> = batch
+                .iter()
+                .enumerate()
+                .map(|(id, it)| json!({ "Id": id.to_string(), "ReceiptHandle": it.receipt }))
+                .collect();
+            let asked = json!({ "QueueUrl": self.url, "Entries": entries });
+            call(&self.aws, "DeleteMessageBatch", &asked).await?;
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use crate::client::Client;
 use crate::commands::{
     dataset, dead, images, janitor, jobs, label_types, models, predict, settings, synth, train, up,
 };
-use crate::{demo, import, show, verify};
+use crate::{cost, demo, import, show, verify};
 
 use super::exit::EXIT_CODES;
 use super::{Console, Error, Exit};
@@ -48,6 +48,7 @@ pub enum Command {
     Synth(synth::SynthArgs),
     Janitor(janitor::JanitorArgs),
     Verify(verify::VerifyArgs),
+    Cost(Box<cost::CostArgs>),
     Settings(settings::SettingsArgs),
 }
 
@@ -87,6 +88,7 @@ impl Cli {
             Command::Synth(args) => synth::run(&args, console),
             Command::Janitor(args) => janitor::run(&args, console).await,
             Command::Verify(args) => verify::run(&args, console).await,
+            Command::Cost(args) => cost::run(&args, console),
             Command::Settings(args) => settings::run(&args, console),
         }
     }
@@ -145,6 +147,7 @@ mod tests {
               synth        Make synthetic smear photographs with known truth, ready to import
               janitor      Do one round of housekeeping over a root folder or a bucket, or say what it would do
               verify       Check that every document of a root folder parses and that everything it names exists
+              cost         Reckon what images cost on AWS, stage by stage, and what they take at home
               settings     List the environment variables that `up` reads
               help         Print this message or the help of the given subcommand(s)
 
