@@ -5,6 +5,7 @@
 
 mod queue;
 mod store;
+mod uploads;
 
 /// Refuses to run against anything but this machine.
 fn check_endpoint() {

@@ -115,7 +115,7 @@ const WALLED: &[(&str, &[&str])] = &[
     ("aws-config", &["cellmill-aws"]),
     // The shows sign by hand.
     ("aws-sigv4", &["cellmill-aws", "cellmill-tests"]),
-    ("aws-sdk-s3", &["cellmill-store"]),
+    ("aws-sdk-s3", &["cellmill-store", "cellmill-tests"]),
     ("aws-sdk-sqs", &["cellmill-queue"]),
     ("lambda_runtime", &["cellmill-lambda"]),
     ("aws_lambda_events", &["cellmill-lambda"]),

@@ -482,14 +482,15 @@ impl From<UploadRefusal> for Error {
                 message,
             },
             UploadRefusal::TooLong { granted, .. } => Self::TooLarge { limit: granted },
-            UploadRefusal::TooShort { .. } => Self::Malformed { message },
+            UploadRefusal::TooShort { .. } | UploadRefusal::NoSuchPart { .. } => {
+                Self::Malformed { message }
+            }
             UploadRefusal::OtherContent { .. } => Self::refused("sha256_differs", message),
             UploadRefusal::Exists { .. } => Self::conflict("conflict", message),
             UploadRefusal::NoSession { id } => Self::not_found(format!("upload `{id}`")),
             UploadRefusal::Complete { .. } => Self::conflict("upload_complete", message),
             UploadRefusal::Forgotten { .. } => Self::conflict("upload_forgotten", message),
             UploadRefusal::PartsMissing { .. } => Self::conflict("parts_missing", message),
-            UploadRefusal::NoSuchPart { .. } => Self::Malformed { message },
             UploadRefusal::BrokenOff { .. } => Self::TooSlow,
             UploadRefusal::Store { source, .. } => source.into(),
             other => Self::internal(other),

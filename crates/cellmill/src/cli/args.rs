@@ -55,8 +55,14 @@ pub enum Command {
 /// Which server to ask.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ServerArgs {
-    /// Address of the server
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8750")]
+    /// Address of the server; requests to an API Gateway of AWS are signed with the credentials of the environment
+    #[arg(
+        long = "endpoint",
+        visible_alias = "url",
+        value_name = "URL",
+        env = cellmill_service::settings::env::ENDPOINT,
+        default_value = "http://127.0.0.1:8750"
+    )]
     pub url: String,
 }
 
@@ -70,7 +76,7 @@ impl Cli {
     /// Runs the command that was given.
     pub async fn run(self, console: &mut Console) -> Result<Exit, Error> {
         match self.command {
-            Command::Demo(args) => demo::run(&args, console).await,
+            Command::Demo(args) => Box::pin(demo::run(&args, console)).await,
             Command::Up(args) => up::run(args, console).await,
             Command::Import(args) => import::run(&args, console).await,
             Command::Images(args) => images::list(&args, console).await,

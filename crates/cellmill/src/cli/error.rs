@@ -80,7 +80,7 @@ impl Error {
             Self::Client(error) => match error {
                 client::Error::NotReachable { .. } => Exit::NotReachable,
                 client::Error::Refused { .. } => Exit::Refused,
-                client::Error::Url { .. } => Exit::Usage,
+                client::Error::Url { .. } | client::Error::Unsigned(_) => Exit::Usage,
                 client::Error::Broken { .. } | client::Error::Answer { .. } => Exit::Failed,
             },
             Self::Usage { .. } => Exit::Usage,

@@ -25,6 +25,9 @@ pub enum Error {
         #[source]
         source: reqwest::Error,
     },
+    /// The server's door asks for a signature, and we have none.
+    #[error("the request can't be signed")]
+    Unsigned(#[source] cellmill_aws::SignError),
     /// The server said no.
     #[error("{}", body.message)]
     Refused {
@@ -50,7 +53,7 @@ impl Error {
             Self::Refused { status, body, .. } => {
                 matches!(status, 429 | 500 | 502 | 503 | 504) || storage::is_passing(&body.code)
             }
-            Self::Url { .. } | Self::Answer { .. } => false,
+            Self::Url { .. } | Self::Unsigned(_) | Self::Answer { .. } => false,
         }
     }
 
@@ -75,13 +78,13 @@ impl Error {
         match self {
             Self::Url { .. } => Some("give it as `http://127.0.0.1:8750`".to_owned()),
             Self::NotReachable { .. } => {
-                Some("start one with `cellmill up`, or name another with --url".to_owned())
+                Some("start one with `cellmill up`, or name another with --endpoint".to_owned())
             }
             Self::Refused { body, .. } => body.hint.clone(),
             Self::Answer { .. } => {
                 Some("is that a server of another version, or another program?".to_owned())
             }
-            Self::Broken { .. } => None,
+            Self::Broken { .. } | Self::Unsigned(_) => None,
         }
     }
 }

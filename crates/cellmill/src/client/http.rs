@@ -1,13 +1,16 @@
 //! Requests and answers: addresses, status codes, bodies. What is asked stands in `calls`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cellmill_api::ErrorBody;
+use cellmill_aws::RequestSigner;
 use reqwest::redirect::Policy;
-use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, header};
+use reqwest::{Body, Method, Request, RequestBuilder, Response, StatusCode, Url, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::OnceCell;
 
 use super::{Error, storage};
 
@@ -18,6 +21,8 @@ pub struct Client {
     http: reqwest::Client,
     /// For addresses in the internet, which a proxy may lead to.
     internet: reqwest::Client,
+    /// Signs requests to a server whose door is IAM's; made when it is needed first.
+    door: Arc<OnceCell<RequestSigner>>,
 }
 
 /// A request that somebody signed: sent as it stands, with no header of ours.
@@ -35,16 +40,17 @@ impl Client {
     const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
     /// A client of the server at `url`, such as `http://127.0.0.1:8750`. Nothing is sent yet.
+    ///
+    /// Requests to an API Gateway are signed with the AWS credentials of this process.
     pub fn new(url: &str) -> Result<Self, Error> {
         let refuse = || Error::Url {
             url: url.to_owned(),
         };
         let base = Url::parse(url).map_err(|_| refuse())?;
-        if base.scheme() != "http" || base.cannot_be_a_base() {
+        if !matches!(base.scheme(), "http" | "https") || base.cannot_be_a_base() {
             return Err(refuse());
         }
-        // What `https` is spoken with. Whoever was first in this process has chosen the same.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        cellmill_aws::install_tls();
         let builder = || {
             reqwest::Client::builder()
                 .connect_timeout(Self::CONNECT_TIMEOUT)
@@ -53,12 +59,18 @@ impl Client {
                 .redirect(Policy::none())
         };
         // The server is on this machine or in this lab: a proxy for the internet does not lead to it.
-        let http = builder().no_proxy().build().map_err(|_| refuse())?;
+        let lab = builder().no_proxy().build().map_err(|_| refuse())?;
         let internet = builder().build().map_err(|_| refuse())?;
+        let http = if base.scheme() == "https" {
+            internet.clone()
+        } else {
+            lab
+        };
         Ok(Self {
             base,
             http,
             internet,
+            door: Arc::default(),
         })
     }
 
@@ -122,7 +134,7 @@ impl Client {
         };
         let url = self.base.join(url).map_err(refuse)?;
         let client = match url.scheme() {
-            "https" if url.origin() != self.base.origin() => &self.internet,
+            "https" => &self.internet,
             _ => &self.http,
         };
         Ok(client.request(method, url))
@@ -184,8 +196,31 @@ impl Client {
         })
     }
 
+    /// Adds the signature that the door asks for, if this request goes through it.
+    async fn signed(&self, request: &mut Request) -> Result<(), Error> {
+        let is_ours = request.url().origin() == self.base.origin()
+            && request.url().path().starts_with(self.base.path());
+        if !is_ours || !is_behind_iam(&self.base) {
+            return Ok(());
+        }
+        let signer = self.door.get_or_try_init(async || {
+            RequestSigner::new(&cellmill_aws::load().await).map_err(Error::Unsigned)
+        });
+        let signer = signer.await?;
+        let body = request.body().and_then(Body::as_bytes).unwrap_or_default();
+        let headers = signer
+            .headers(request.method().as_str(), request.url().as_str(), body)
+            .await
+            .map_err(Error::Unsigned)?;
+        request.headers_mut().extend(headers);
+        Ok(())
+    }
+
     async fn answer(&self, request: RequestBuilder, call: &str) -> Result<Response, Error> {
-        request.send().await.map_err(|source| {
+        let (client, request) = request.build_split();
+        let mut request = request.map_err(|source| self.broken(call, source))?;
+        self.signed(&mut request).await?;
+        client.execute(request).await.map_err(|source| {
             if source.is_connect() {
                 let asked = source.url().map(|it| it.origin().ascii_serialization());
                 Error::NotReachable {
@@ -208,6 +243,14 @@ impl Client {
     }
 }
 
+/// Is this the address of an API Gateway, or of an emulated one?
+fn is_behind_iam(base: &Url) -> bool {
+    base.path().contains("/_aws/execute-api/")
+        || base
+            .host_str()
+            .is_some_and(|host| host.split('.').any(|part| part == "execute-api"))
+}
+
 fn call_of(url: &Url) -> String {
     format!("`{}`", url.path())
 }
@@ -227,8 +270,17 @@ mod tests {
     }
 
     #[test]
+    fn an_api_gateway_is_known_by_its_address() {
+        let is_behind = |url: &str| is_behind_iam(&Url::parse(url).unwrap());
+        assert!(is_behind("https://a1.execute-api.eu-west-1.amazonaws.com"));
+        assert!(is_behind("http://127.0.0.1:4566/_aws/execute-api/a1"));
+        assert!(!is_behind("http://127.0.0.1:8750"));
+        assert!(!is_behind("https://mill.lab/execute-api"));
+    }
+
+    #[test]
     fn what_is_no_http_address_is_refused() {
-        for bad in ["", "127.0.0.1:8750", "https://x", "file:///x"] {
+        for bad in ["", "127.0.0.1:8750", "ftp://x", "file:///x"] {
             assert!(
                 matches!(Client::new(bad), Err(Error::Url { .. })),
                 "{bad:?}"

@@ -11,7 +11,7 @@ use crate::cli::Error;
 
 /// Where everything is kept
 #[derive(Clone, Debug, clap::Args)]
-pub struct HomeArgs {
+pub(crate) struct HomeArgs {
     /// The root folder of a standalone server
     #[arg(long, value_name = "DIR", default_value = "./cellmill-data")]
     pub(crate) root: PathBuf,
@@ -27,19 +27,13 @@ pub struct HomeArgs {
 impl HomeArgs {
     /// The store and its queues.
     pub(crate) async fn open(&self, settings: &Settings) -> Result<(Store, Arc<dyn Queue>), Error> {
-        match self.store.as_ref().or(settings.store.as_ref()) {
-            Some(url) => {
-                let opened = Store::open(url).await;
-                let store = opened.map_err(Error::inner(format!("open the storage `{url}`")))?;
-                let queue = self.open_queue(settings).await?;
-                Ok((store, queue))
-            }
-            None => {
-                let store = open(&self.root).await?;
-                let queue = self.open_queue(settings).await?;
-                Ok((store, queue))
-            }
-        }
+        let store = if let Some(url) = self.store.as_ref().or(settings.store.as_ref()) {
+            let opened = Store::open(url).await;
+            opened.map_err(Error::inner(format!("open the storage `{url}`")))?
+        } else {
+            open(&self.root).await?
+        };
+        Ok((store, self.open_queue(settings).await?))
     }
 
     /// The queues alone.

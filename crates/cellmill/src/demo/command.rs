@@ -10,7 +10,7 @@ use crate::standalone::{Running, UpOptions, start};
 use crate::synth::{Spec, write_folder};
 
 use super::report::Report;
-use super::stages::{self, Stages};
+use super::stages::{self, Place, Stages};
 
 /// Show everything at once: pictures in, cells, a trained classifier, its predictions
 ///
@@ -21,6 +21,7 @@ use super::stages::{self, Stages};
 /// Examples:
 ///   cellmill demo
 ///   cellmill demo --from ./my-lab --root ./tried-out --stay
+///   cellmill demo --endpoint "$CELLMILL_ENDPOINT"
 #[derive(Clone, Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct DemoArgs {
@@ -31,6 +32,10 @@ pub struct DemoArgs {
     /// The folder to keep everything in; it must be empty or not there [default: a new temporary one]
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
+    /// Go the whole way on this server instead of one of its own: its address, as of a deployed stack. A worker must
+    /// be there; nothing on it is overwritten, and what the demo makes stays
+    #[arg(long, value_name = "URL", conflicts_with_all = ["root", "stay"])]
+    endpoint: Option<String>,
     /// Go on answering until Ctrl-C
     #[arg(long)]
     stay: bool,
@@ -69,29 +74,36 @@ pub async fn run(args: &DemoArgs, console: &mut Console) -> Result<Exit, Error> 
         Some(dir) => dir.clone(),
         None => stages.time("make photographs", || photographs(args, &beside))?,
     };
+    let shutdown = Shutdown::on_signals().map_err(Error::inner("receive signals"))?;
+    if let Some(url) = &args.endpoint {
+        console.note(format_args!(
+            "everything lies behind {url}, pictures to look at in {}",
+            beside.display()
+        ));
+        let demo = Demo {
+            url: url.clone(),
+            place: Place::Elsewhere(url.clone()),
+            from,
+            beside,
+        };
+        let report = Box::pin(demo.go(args, &mut stages, &shutdown, console)).await?;
+        console.answer(&report, Report::show)?;
+        return Ok(Exit::Ok);
+    }
     console.note(format_args!(
         "everything lies in {}, pictures to look at in {}",
         root.display(),
         beside.display()
     ));
-    let shutdown = Shutdown::on_signals().map_err(Error::inner("receive signals"))?;
     let running = serve(&root, shutdown.clone()).await?;
     let url = format!("http://{}", running.address);
-    let client = Client::new(&url)?;
-    let way = stages::Way {
-        client: &client,
-        from: &from,
-        root: &running.root,
-        beside: &beside,
-        seed: args.seed,
-        epochs: args.epochs,
+    let demo = Demo {
+        url: url.clone(),
+        place: Place::Root(running.root.clone()),
+        from,
+        beside,
     };
-    // Ctrl-C ends the demo where it is; the folder stays.
-    let result = tokio::select! {
-        result = way.go(&mut stages, console) => result,
-        () = shutdown.tripped() => Err(Error::usage("ended by Ctrl-C; what was made so far stays")),
-    };
-    let report = match result {
+    let report = match Box::pin(demo.go(args, &mut stages, &shutdown, console)).await {
         Ok(report) => report,
         Err(error) => {
             running
@@ -115,6 +127,39 @@ pub async fn run(args: &DemoArgs, console: &mut Console) -> Result<Exit, Error> 
             .map_err(Error::inner("end the server"))?;
     }
     Ok(Exit::Ok)
+}
+
+/// A demo whose server answers.
+struct Demo {
+    url: String,
+    place: Place,
+    from: PathBuf,
+    beside: PathBuf,
+}
+
+impl Demo {
+    /// Goes the way. Ctrl-C ends it where it is; what was made stays.
+    async fn go(
+        &self,
+        args: &DemoArgs,
+        stages: &mut Stages,
+        shutdown: &Shutdown,
+        console: &mut Console,
+    ) -> Result<Report, Error> {
+        let client = Client::new(&self.url)?;
+        let way = stages::Way {
+            client: &client,
+            from: &self.from,
+            place: &self.place,
+            beside: &self.beside,
+            seed: args.seed,
+            epochs: args.epochs,
+        };
+        tokio::select! {
+            result = way.go(stages, console) => result,
+            () = shutdown.tripped() => Err(Error::usage("ended by Ctrl-C; what was made so far stays")),
+        }
+    }
 }
 
 /// The root folder: new, or one that is empty.

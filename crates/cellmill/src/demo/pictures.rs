@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use cellmill_core::cell_name::CellName;
 use cellmill_core::formats::PredictedCell;
 use cellmill_core::ids::Dir;
+use cellmill_core::keys::ObjectKey;
 use cellmill_vision::draw::{Mark, class_color, contact_sheet, draw_marks};
 use cellmill_vision::{Limits, RgbImage, decode, encode_png};
 
@@ -24,12 +25,12 @@ const WRONG: [u8; 3] = [220, 30, 30];
 
 /// Draws both and says where they lie.
 pub(super) async fn draw(way: &Way<'_>, dir: &Dir, classes: &[Class]) -> Result<Pictures, Error> {
-    let predicted = files::predictions(way.root, dir)?.crop_cells;
+    let predicted = files::predictions(way.client, dir).await?.crop_cells;
     std::fs::create_dir_all(way.beside).map_err(Error::file("create", way.beside))?;
     let sheet = write(
         way.beside,
         "cells-by-class.png",
-        &sheet(way, &predicted, classes)?,
+        &sheet(way, &predicted, classes).await?,
     )?;
     let overlay = overlay(way, &predicted, classes).await?;
     let overlay = write(way.beside, "photograph.png", &overlay)?;
@@ -46,7 +47,11 @@ fn write(folder: &Path, name: &str, image: &RgbImage) -> Result<PathBuf, Error> 
 }
 
 /// Two rows a class: the surest cells, and the least sure.
-fn sheet(way: &Way<'_>, predicted: &[PredictedCell], classes: &[Class]) -> Result<RgbImage, Error> {
+async fn sheet(
+    way: &Way<'_>,
+    predicted: &[PredictedCell],
+    classes: &[Class],
+) -> Result<RgbImage, Error> {
     let mut by_class: BTreeMap<u32, Vec<&PredictedCell>> = BTreeMap::new();
     for cell in predicted {
         by_class.entry(cell.predict).or_default().push(cell);
@@ -67,7 +72,7 @@ fn sheet(way: &Way<'_>, predicted: &[PredictedCell], classes: &[Class]) -> Resul
                 continue;
             }
             for cell in &row {
-                shown.push((picture(way, cell)?, caption(cell, classes)));
+                shown.push((picture(way, cell).await?, caption(cell, classes)));
             }
             let blank = || (RgbImage::filled(1, 1, [32; 3]), String::new());
             shown.extend((row.len()..COLUMNS).map(|_| blank()));
@@ -94,9 +99,12 @@ fn caption(cell: &PredictedCell, classes: &[Class]) -> String {
 }
 
 /// The cell's picture; a wrong answer has a frame.
-fn picture(way: &Way<'_>, cell: &PredictedCell) -> Result<RgbImage, Error> {
-    let path = way.root.join(&cell.url);
-    let mut image = read_image(&path)?;
+async fn picture(way: &Way<'_>, cell: &PredictedCell) -> Result<RgbImage, Error> {
+    let key = ObjectKey::parse(&cell.url)
+        .ok()
+        .flatten()
+        .ok_or_else(|| Error::usage(format!("`{}` is no picture of a project", cell.url)))?;
+    let mut image = read_image(way, &key).await?;
     if cell.predict != cell.true_type {
         let bbox = cellmill_core::boxes::BBox::new(0, 0, image.width, image.height);
         let mark = Mark {
@@ -109,13 +117,10 @@ fn picture(way: &Way<'_>, cell: &PredictedCell) -> Result<RgbImage, Error> {
     Ok(image)
 }
 
-fn read_image(path: &Path) -> Result<RgbImage, Error> {
-    decoded(&files::read(path)?, path)
-}
-
-fn decoded(bytes: &[u8], path: &Path) -> Result<RgbImage, Error> {
-    let image = decode(bytes, &Limits::default()).map_err(|source| Error::Malformed {
-        path: path.to_owned(),
+async fn read_image(way: &Way<'_>, key: &ObjectKey) -> Result<RgbImage, Error> {
+    let (bytes, path) = files::read(way.client, key).await?;
+    let image = decode(&bytes, &Limits::default()).map_err(|source| Error::Malformed {
+        path: path.into(),
         source: source.into(),
     })?;
     Ok(image.image)
@@ -146,8 +151,7 @@ async fn overlay(
     let Some(image) = images.iter().find(|it| it.key.number() == imgid) else {
         return Ok(RgbImage::filled(64, 64, [32; 3]));
     };
-    let path = way.root.join(image.key.to_path());
-    let mut picture = read_image(&path)?;
+    let mut picture = read_image(way, &ObjectKey::Image(image.key.clone())).await?;
     let marks: Vec<Mark> = cells.iter().filter_map(|it| mark(it, classes)).collect();
     draw_marks(&mut picture, &marks);
     Ok(picture)

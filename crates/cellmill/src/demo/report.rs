@@ -41,7 +41,11 @@ pub(super) struct Report {
     pub(super) mid: u64,
     /// Per stage.
     pub(super) seconds: BTreeMap<String, f64>,
+    /// The root folder, or the server's address.
     pub(super) root: String,
+    /// Was it a server that runs elsewhere?
+    #[serde(skip)]
+    pub(super) is_elsewhere: bool,
     pub(super) paths: Paths,
     pub(super) pictures: Pictures,
 }
@@ -165,6 +169,12 @@ impl Report {
             .map(|(stage, seconds)| format!("{} {seconds:.0} s", stage.replace('_', " ")))
             .collect();
         console.line(format_args!("{total:.0} s in all: {}", each.join(", ")))?;
+        if it.is_elsewhere {
+            return console.line(format_args!(
+                "look around with `cellmill models show {} --endpoint {}`",
+                it.mid, it.root
+            ));
+        }
         console.line(format_args!(
             "look around with `cellmill up --root {}`, then `cellmill models show {}`",
             it.root, it.mid

@@ -1,7 +1,7 @@
 //! The stages of the demo, each timed.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use cellmill_api::views::{JobView, NewDataset, NewProject, ProjectView};
@@ -77,11 +77,40 @@ fn eprint_line(text: &str) {
 pub(super) struct Way<'a> {
     pub(super) client: &'a Client,
     pub(super) from: &'a Path,
-    pub(super) root: &'a Path,
+    /// Where everything lies: the root folder, or the address of a server elsewhere.
+    pub(super) place: &'a Place,
     /// Where pictures go.
     pub(super) beside: &'a Path,
     pub(super) seed: u64,
     pub(super) epochs: Option<u32>,
+}
+
+/// Where everything lies.
+#[derive(Clone, Debug)]
+pub(super) enum Place {
+    /// The root folder of a server of our own.
+    Root(PathBuf),
+    /// The address of somebody else's server.
+    Elsewhere(String),
+}
+
+impl Place {
+    /// A key as people find it there.
+    fn show(&self, key: &ObjectKey) -> String {
+        match self {
+            Self::Root(root) => root.join(key.to_path()).display().to_string(),
+            Self::Elsewhere(_) => key.to_path(),
+        }
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Root(root) => write!(f, "{}", root.display()),
+            Self::Elsewhere(url) => f.write_str(url),
+        }
+    }
 }
 
 /// The data sets of one batch of photographs.
@@ -103,10 +132,10 @@ impl Way<'_> {
         let begun = Instant::now();
         let sets = self.data_sets(console).await?;
         stages.ended("data sets", begun);
-        let found = files::cells(self.root, &sets.detected)?;
-        let cells = files::cells(self.root, &sets.labelled)?;
-        let both = files::cells(self.root, &sets.both)?;
-        let snapshot = files::snapshot(self.root, &sets.labelled)?;
+        let found = files::cells(self.client, &sets.detected).await?;
+        let cells = files::cells(self.client, &sets.labelled).await?;
+        let both = files::cells(self.client, &sets.both).await?;
+        let snapshot = files::snapshot(self.client, &sets.labelled).await?;
         let kept = apart::choose(self.from, &cells, &snapshot, self.seed)?;
         let begun = Instant::now();
         let trained = self.train(&sets.labelled, &kept, console).await?;
@@ -152,7 +181,8 @@ impl Way<'_> {
             baseline_macro_f1: baseline.map_or(0.0, |it| it.macro_f1),
             mid,
             seconds: stages.seconds(),
-            root: self.root.display().to_string(),
+            root: self.place.to_string(),
+            is_elsewhere: matches!(self.place, Place::Elsewhere(_)),
             paths,
             pictures,
         })
@@ -250,7 +280,7 @@ impl Way<'_> {
     }
 
     fn paths(&self, trained: &ProjectView, predicted: &ProjectView, mid: u64) -> Paths {
-        let at = |key: ObjectKey| files::path(self.root, &key).display().to_string();
+        let at = |key: ObjectKey| self.place.show(&key);
         let of = |project: &ProjectView, file| at(ObjectKey::Project(project.dir.clone(), file));
         Paths {
             training: of(trained, ProjectFile::Model),

@@ -8,6 +8,9 @@ pub const PREFIX: &str = "CELLMILL_";
 /// Names that start with this belong to tests and are never settings.
 pub const TEST_PREFIX: &str = "CELLMILL_TEST_";
 
+/// The address of the server that commands ask. The command line reads it; it is no setting of a server.
+pub const ENDPOINT: &str = "CELLMILL_ENDPOINT";
+
 /// One variable of the environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Variable {

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use chrono::FixedOffset;
 
-use super::env::{PREFIX, TEST_PREFIX, VARIABLES, Variable};
+use super::env::{ENDPOINT, PREFIX, TEST_PREFIX, VARIABLES, Variable};
 use crate::redact;
 
 /// The settings are wrong: everything that is wrong with them.
@@ -62,6 +62,7 @@ impl<'a> Reader<'a> {
         let is_unknown = |name: &str| {
             name.starts_with(PREFIX)
                 && !name.starts_with(TEST_PREFIX)
+                && name != ENDPOINT
                 && VARIABLES.iter().all(|it| it.name != name)
         };
         let unknown = values.iter().filter(|(name, _)| is_unknown(name));

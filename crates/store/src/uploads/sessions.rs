@@ -163,10 +163,11 @@ impl Sessions {
         let session = self.session(id).await?;
         if session.stored_at.is_some() {
             let is_there = self.is_stored(&session).await;
-            return match is_there.map_err(failed(&session))? {
-                true => Ok((session, Received::AlreadyThere)),
+            return if is_there.map_err(failed(&session))? {
+                Ok((session, Received::AlreadyThere))
+            } else {
                 // It was there, and was removed or replaced since.
-                false => Err(UploadRefusal::Forgotten { key: session.key }),
+                Err(UploadRefusal::Forgotten { key: session.key })
             };
         }
         let received = match self.assemble(&session).await {

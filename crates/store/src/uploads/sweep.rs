@@ -35,11 +35,10 @@ impl Sessions {
         let mut group: Option<Lying> = None;
         // In key order a session's document comes right before its parts.
         while let Some(object) = listed.try_next().await? {
-            let upload = match ObjectKey::parse(&object.key) {
-                Ok(Some(ObjectKey::Upload(upload) | ObjectKey::UploadPart { upload, .. })) => {
-                    upload
-                }
-                _ => continue,
+            let Ok(Some(ObjectKey::Upload(upload) | ObjectKey::UploadPart { upload, .. })) =
+                ObjectKey::parse(&object.key)
+            else {
+                continue;
             };
             match &mut group {
                 Some(lying) if lying.upload == upload => {

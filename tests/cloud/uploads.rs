@@ -1,29 +1,16 @@
 //! Signed uploads against S3 itself, which is an emulator that checks signatures.
-//!
-//! Skipped unless `CELLMILL_TEST_AWS` names its address, which the SDK must know too:
-//!
-//! ```text
-//! export CELLMILL_TEST_AWS=http://127.0.0.1:4566 AWS_ENDPOINT_URL=$CELLMILL_TEST_AWS AWS_REGION=us-east-1
-//! export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test
-//! cargo test -p cellmill-store --features aws --test s3_uploads
-//! ```
-#![cfg(feature = "aws")]
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_config::BehaviorVersion;
-use aws_sdk_s3::Client;
-use aws_smithy_http_client::{Builder, tls};
 use cellmill_core::uploads::UploadSession;
-use cellmill_store::Store;
 use cellmill_store::presign::S3Uploads;
 use cellmill_store::uploads::{
     Download, NewSession, PartUploads as _, Received, Sessions, Sha256Hex, SignDownloads as _,
     SignUploads as _, SignedUpload, UploadGrant, UploadRefusal,
 };
+use cellmill_store::{Store, s3};
 use chrono::{TimeDelta, Utc};
-use object_store::aws::AmazonS3Builder;
 use sha2::{Digest as _, Sha256};
 
 /// The least part of S3.
@@ -33,60 +20,39 @@ struct Home {
     store: Store,
     uploads: S3Uploads,
     sessions: Sessions,
-    admin: Client,
     bucket: String,
     http: reqwest::Client,
 }
 
-/// A fresh bucket of the emulator; `None` when there is none to test with.
-async fn home() -> Option<Home> {
-    let Ok(endpoint) = std::env::var("CELLMILL_TEST_AWS") else {
-        #[expect(clippy::print_stderr, reason = "says why nothing is tested")]
-        {
-            eprintln!("skipped: CELLMILL_TEST_AWS names no emulator");
-        }
-        return None;
-    };
-    assert_eq!(
-        std::env::var("AWS_ENDPOINT_URL").as_deref(),
-        Ok(&*endpoint),
-        "the SDK must be told the same address"
-    );
-    // Another test of this process may have been first.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let bucket = format!("uploads-{}", ulid::Ulid::generate()).to_lowercase();
-    let ring = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
-    let shared = aws_config::defaults(BehaviorVersion::latest())
-        .http_client(Builder::new().tls_provider(ring).build_https())
-        .load()
-        .await;
-    let config = aws_sdk_s3::config::Builder::from(&shared).force_path_style(true);
-    let admin = Client::from_conf(config.build());
-    admin.create_bucket().bucket(&bucket).send().await.unwrap();
-    let variable = |name: &str| std::env::var(name).unwrap_or_default();
-    let objects = AmazonS3Builder::new()
-        .with_bucket_name(&bucket)
-        .with_endpoint(&endpoint)
-        .with_region(variable("AWS_REGION"))
-        .with_access_key_id(variable("AWS_ACCESS_KEY_ID"))
-        .with_secret_access_key(variable("AWS_SECRET_ACCESS_KEY"))
-        .with_allow_http(true)
-        .build()
-        .unwrap();
-    let store = Store::over(Arc::new(objects));
-    let uploads = S3Uploads::open(&bucket).await.unwrap();
+/// A fresh bucket of the emulator.
+async fn home() -> Home {
+    super::check_endpoint();
+    let bucket = super::fresh_name("uploads");
+    s3::create_bucket(&bucket)
+        .await
+        .expect("the bucket is made");
+    let store = Store::open(&format!("s3://{bucket}"))
+        .await
+        .expect("the bucket opens");
+    let uploads = S3Uploads::open(&bucket).await.expect("uploads are signed");
     let sessions = Sessions {
         store: store.clone(),
         home: Arc::new(uploads.clone()),
     };
-    Some(Home {
+    Home {
         store,
         uploads,
         sessions,
-        admin,
         bucket,
         http: reqwest::Client::new(),
-    })
+    }
+}
+
+/// What looks at a bucket from beside.
+async fn admin() -> aws_sdk_s3::Client {
+    let shared = cellmill_aws::load().await;
+    let config = aws_sdk_s3::config::Builder::from(&shared).force_path_style(true);
+    aws_sdk_s3::Client::from_conf(config.build())
 }
 
 fn hash_of(bytes: &[u8]) -> Sha256Hex {
@@ -348,7 +314,8 @@ async fn an_upload_that_s3_forgot_begins_again_under_the_same_session() {
     for other in at_once {
         assert_eq!(other.unwrap().storage_id, session.storage_id);
     }
-    let open = home.admin.list_multipart_uploads().bucket(&home.bucket);
+    let admin = admin().await;
+    let open = admin.list_multipart_uploads().bucket(&home.bucket);
     let open = open.send().await.unwrap();
     assert_eq!(open.uploads().len(), 1, "the others were given back");
 
