@@ -3,6 +3,7 @@
 //! `tests/cloud/run` starts the emulator and this program. The address is taken from `AWS_ENDPOINT_URL`, as every
 //! program of Cellmill takes it.
 
+mod flow;
 mod queue;
 mod store;
 mod uploads;
