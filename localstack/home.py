@@ -4,6 +4,7 @@ import os
 import pathlib
 import platform
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -72,11 +73,9 @@ def environment(engine, state):
     wanted = LOCALSTACK if engine == "localstack" else requirements().read_text()
     if done.exists() and done.read_text() == wanted:
         return python
-    if sys.version_info < (3, 10):
-        version = platform.python_version()
-        raise Problem(f"{engine} needs Python 3.10 or later, this is {version}\nhint: run `python3.12 {sys.argv[0]}`")
+    base = interpreter(engine)
     note(f"installing {engine} into `{folder}`, once")
-    call([sys.executable, "-m", "venv", "--clear", folder])
+    call([base, "-m", "venv", "--clear", folder])
     if engine == "ministack":
         call([python, *PIP, "--require-hashes", "-r", requirements()])
     else:
@@ -85,6 +84,21 @@ def environment(engine, state):
         call([uv, "pip", "install", "-q", "--python", python, "--exclude-newer", LOCALSTACK_NOT_AFTER, LOCALSTACK])
     done.write_text(wanted)
     return python
+
+
+def interpreter(engine):
+    """A Python that the engine runs on: this one, or the newest on the path."""
+    oldest = (3, 12) if engine == "localstack" else (3, 10)
+    newer = [f"python3.{minor}" for minor in (13, 12, 11, 10) if (3, minor) >= oldest]
+    for python in [sys.executable, *filter(shutil.which, newer)]:
+        # A name on the path may be a shim that leads nowhere.
+        asked = subprocess.run([python, "-c", f"import sys; sys.exit(sys.version_info < {oldest})"], capture_output=True)
+        if asked.returncode == 0:
+            return python
+    raise Problem(
+        f"{engine} needs Python {oldest[0]}.{oldest[1]} or later, this is {platform.python_version()}\n"
+        f"hint: install one, or run `python3.13 {sys.argv[0]}`"
+    )
 
 
 PIP = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
@@ -157,7 +171,9 @@ def variables(engine, home, port, auth):
     return {
         **common, "GATEWAY_LISTEN": f"127.0.0.1:{port}", "FILESYSTEM_ROOT": folder, "OVERRIDE_IN_DOCKER": "false",
         "S3_SKIP_SIGNATURE_VALIDATION": "0", "DISABLE_EVENTS": "1", "SKIP_SSL_CERT_DOWNLOAD": "1", "DNS_ADDRESS": "0",
-        "EAGER_SERVICE_LOADING": "0", "SQS_ENDPOINT_STRATEGY": "path",
+        "EAGER_SERVICE_LOADING": "0", "LOCALSTACK_HOST": f"127.0.0.1:{port}", "SQS_ENDPOINT_STRATEGY": "path",
+        # Its free edition has no HTTP APIs and no dashboards; the rest of the stack is there.
+        "CFN_IGNORE_UNSUPPORTED_RESOURCE_TYPES": "1",
     }
 
 

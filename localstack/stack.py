@@ -100,7 +100,9 @@ def wait(cloudformation, stack, seconds=120):
         found = describe(cloudformation, stack)
         status = found["StackStatus"] if found else "gone"
         if status in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
-            return {it["OutputKey"]: it["OutputValue"] for it in found.get("Outputs", [])}
+            outputs = {it["OutputKey"]: it["OutputValue"] for it in found.get("Outputs", [])}
+            # What LocalStack says of a resource that it does not know and left out.
+            return {key: value for key, value in outputs.items() if not value.endswith("unknown")}
         if not status.endswith("_IN_PROGRESS") and "CLEANUP" not in status:
             raise Problem(f"stack `{stack}` ended as {status}\n{reasons(cloudformation, stack)}")
         if time.monotonic() > until:
