@@ -13,13 +13,13 @@ FROM nvidia/cuda:${CUDA}-devel-ubuntu22.04 AS build
 RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates curl gcc libc6-dev \
     && rm -rf /var/lib/apt/lists/*
 # The toolchain itself comes from rust-toolchain.toml.
-RUN curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal --default-toolchain none
-ENV PATH=/root/.cargo/bin:$PATH
+ENV CARGO_HOME=/usr/local/cargo RUSTUP_HOME=/usr/local/rustup PATH=/usr/local/cargo/bin:$PATH
+RUN curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --no-modify-path --profile minimal --default-toolchain none
 WORKDIR /src
 COPY . .
 # For the T4 of g4dn, the oldest; A10G (g5) and L4 (g6) translate it at their first use. A build machine has no GPU to ask.
 ENV CUDA_COMPUTE_CAP=75
-RUN --mount=type=cache,target=/root/.cargo/registry --mount=type=cache,target=/src/target \
+RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
     cargo build --release --locked -p cellmill-worker-gpu --features cuda && cp target/release/worker-gpu /worker-gpu
 
 FROM nvidia/cuda:${CUDA}-runtime-ubuntu22.04
