@@ -47,6 +47,7 @@ class Home:
         self.env = self.folder / "env"
         self.outputs = self.folder / "stack.json"
         self.work = self.folder / "work"
+        self.workers = self.folder / "workers.json"
 
     def running(self):
         """What `up` wrote about the process, if that very process still lives."""
