@@ -88,6 +88,55 @@ async fn an_imported_model_is_usable_when_its_bytes_are_there() {
     assert_eq!(actions(&server).await, ["model.create", "model.file"]);
 }
 
+/// As a program does that knows no home: it asks where the file goes, sends it there, and says so.
+#[tokio::test]
+async fn a_model_s_file_goes_where_the_server_says() {
+    let server = Server::start().await;
+    let bytes = model_file(1);
+    server.post("/api/v1/models", &new_model(&bytes)).await;
+    let nothing = json!({});
+    let ask = || server.post("/api/v1/models/100/upload", &nothing);
+    let complete = || server.post("/api/v1/models/100/complete", &nothing);
+    assert_eq!(
+        complete().await.error(),
+        (409, "file_missing".to_owned()),
+        "it was not sent"
+    );
+    let grant = ask().await.json();
+    assert_eq!(grant["key"], "modules/classifier/100.safetensors");
+    let sent = server.send_granted(&grant, &bytes).await;
+    assert_eq!(sent.status, 200, "{sent:?}");
+    for _ in 0..2 {
+        let answer = complete().await;
+        assert_eq!(
+            (answer.status, &answer.json()["state"]),
+            (200, &json!("ready"))
+        );
+    }
+    assert_eq!(ask().await.json()["status"], "stored");
+    assert_eq!(actions(&server).await, ["model.create", "model.file"]);
+}
+
+/// A bucket takes whatever bytes were signed; what they are is looked at before anybody may use them.
+#[tokio::test]
+async fn a_file_that_a_bucket_took_is_looked_at_before_it_is_a_model() {
+    let server = Server::start().await;
+    for (bytes, status, state) in [
+        (model_file(1), 200, "ready"),
+        (vec![b'{'; 90], 422, "uploading"),
+    ] {
+        let card = server.post("/api/v1/models", &new_model(&bytes)).await;
+        let card = card.json();
+        let key = card["file"].as_str().unwrap();
+        let put = cellmill_store::Put::Create;
+        server.store.put_bytes(key, bytes, put).await.unwrap();
+        let path = format!("/api/v1/models/{}", card["mid"]);
+        let answer = server.post(&format!("{path}/complete"), &json!({})).await;
+        assert_eq!(answer.status, status, "{answer:?}");
+        assert_eq!(server.get(&path).await.json()["state"], state);
+    }
+}
+
 #[tokio::test]
 async fn only_the_announced_bytes_become_a_model() {
     let server = Server::start().await;

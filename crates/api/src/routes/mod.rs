@@ -78,6 +78,8 @@ pub(crate) fn personal() -> OpenApiRouter<App> {
         .routes(routes!(models::list_models, models::import_model))
         .routes(routes!(models::get_model))
         .routes(routes!(models::get_model_file, models::put_model_file))
+        .routes(routes!(models::upload_model_file))
+        .routes(routes!(models::complete_model))
         .routes(routes!(models::promote_model))
         .routes(routes!(jobs::list_jobs))
         .routes(routes!(jobs::get_job))

@@ -13,9 +13,9 @@ use cellmill_core::model::{
     TrainingFacts,
 };
 use cellmill_core::records::NumberRecord;
-use cellmill_store::uploads::{Received, Sha256Hex, UploadGrant, receive};
+use cellmill_store::uploads::{Received, Sha256Hex, SignedUpload, UploadGrant, receive};
 use cellmill_store::{Decision, Store, Versioned};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, StatusCode};
@@ -26,6 +26,7 @@ use utoipa::ToSchema;
 use super::datasets::long_description;
 use super::documents::{READS_AT_ONCE, read_or_skip};
 use super::label_types::{self, LabelTypeView, StoredType};
+use super::uploads::{UploadAnswer, UploadStatus, hash_of};
 use super::{jobs, model_file, network_rules};
 use crate::audit;
 use crate::edge::{
@@ -37,6 +38,7 @@ use crate::person::Person;
 /// Where the bytes of an imported model go.
 pub(crate) const MODEL_FILE_PATH: &str = "/api/v1/models/{mid}/file";
 
+const MODEL_TYPE: &str = "application/octet-stream";
 /// The largest model file, 1 GiB: far above any network that this program knows.
 const MAX_MODEL_BYTES: u64 = 1 << 30;
 /// Outputs of a network.
@@ -363,11 +365,92 @@ pub(crate) async fn put_model_file(
         key: ObjectKey::Model(model_key(mid)).to_path(),
         size: card.bytes,
         sha256: Sha256Hex::parse(&card.sha256).map_err(Error::internal)?,
-        content_type: "application/octet-stream".to_owned(),
+        content_type: MODEL_TYPE.to_owned(),
         expires: DateTime::<Utc>::MAX_UTC,
         create_only: true,
     };
     let received = receive(&app.store, &grant, body).await?;
+    if received == Received::Stored {
+        record_file(&app, &person, &card).await;
+    }
+    Ok(Json(file_is_there(&app, mid).await?))
+}
+
+/// Where to send the file of an announced model. When it is there, `/api/v1/models/{mid}/complete` makes it usable.
+#[utoipa::path(post, path = "/api/v1/models/{mid}/upload", tag = "models", params(("mid" = u64, Path)),
+    responses((status = 200, body = UploadAnswer), (status = "default", body = ErrorBody)))]
+pub(crate) async fn upload_model_file(
+    State(app): State<App>,
+    Path(mid): Path<u64>,
+) -> Result<Json<UploadAnswer>, Error> {
+    let card = read_card(&app, mid).await?.value;
+    let key = ObjectKey::Model(model_key(mid));
+    let is_stored = card.state != ModelState::Uploading || app.store.head(&key).await?.is_some();
+    if is_stored {
+        return Ok(Json(UploadAnswer::of_key(UploadStatus::Stored, &key)));
+    }
+    let ttl = TimeDelta::from_std(app.settings.upload_ttl).unwrap_or(TimeDelta::MAX);
+    let grant = UploadGrant {
+        key: key.to_path(),
+        size: card.bytes,
+        sha256: Sha256Hex::parse(&card.sha256).map_err(Error::internal)?,
+        content_type: MODEL_TYPE.to_owned(),
+        expires: app.store.now() + ttl,
+        create_only: true,
+    };
+    let signed = match &app.receiver {
+        None => app.signer.sign(&grant).await?,
+        // Here the file's header is looked at before a byte is stored.
+        Some(_) => SignedUpload {
+            method: "PUT".to_owned(),
+            url: MODEL_FILE_PATH.replace("{mid}", &mid.to_string()),
+            headers: vec![("content-type".to_owned(), MODEL_TYPE.to_owned())],
+            expires: grant.expires,
+        },
+    };
+    Ok(Json(UploadAnswer::to_send(&key, signed)))
+}
+
+/// Makes a model usable whose file was sent. Again is the same as once.
+#[utoipa::path(post, path = "/api/v1/models/{mid}/complete", tag = "models", params(("mid" = u64, Path)),
+    responses((status = 200, body = ModelView), (status = "default", body = ErrorBody)))]
+pub(crate) async fn complete_model(
+    State(app): State<App>,
+    person: Person,
+    Path(mid): Path<u64>,
+) -> Result<Json<ModelView>, Error> {
+    let card = read_card(&app, mid).await?.value;
+    if card.state != ModelState::Uploading {
+        return Ok(Json(card.into()));
+    }
+    let key = ObjectKey::Model(model_key(mid));
+    let Some(head) = app.store.head(&key).await? else {
+        let message = format!("the file of model {mid} is not here yet");
+        return Err(Error::conflict("file_missing", message));
+    };
+    // A bucket checked what is declared; anything else is read here.
+    let is_whole = head.size == card.bytes
+        && match head.declared_sha256 {
+            Some(declared) => declared == card.sha256,
+            None => hash_of(&app.store, &key).await?.as_str() == card.sha256,
+        };
+    if !is_whole {
+        let message = format!("the file of model {mid} is not the one that was announced");
+        return Err(Error::refused("sha256_differs", message));
+    }
+    let (_, bytes) = app.store.get_stream(&key).await?;
+    // Only its head is read.
+    drop(model_file::checked(bytes, card.bytes).await?);
+    record_file(&app, &person, &card).await;
+    Ok(Json(file_is_there(&app, mid).await?))
+}
+
+async fn record_file(app: &App, person: &Person, card: &ModelCard) {
+    let details = json!({ "bytes": card.bytes, "sha256": card.sha256 });
+    audit::record_done(&app.store, &person.id, "model.file", &card.file, details).await;
+}
+
+async fn file_is_there(app: &App, mid: u64) -> Result<ModelView, Error> {
     let swapped = app
         .store
         .swap(&card_key(mid), |card: Option<&ModelCard>| match card {
@@ -378,13 +461,9 @@ pub(crate) async fn put_model_file(
             _ => Decision::Keep,
         })
         .await?;
-    if received == Received::Stored {
-        let details = json!({ "bytes": grant.size, "sha256": grant.sha256 });
-        audit::record_done(&app.store, &person.id, "model.file", &grant.key, details).await;
-    }
     let stored = swapped.stored;
     let card = stored.ok_or_else(|| Error::not_found(format!("model {mid}")))?;
-    Ok(Json(card.value.into()))
+    Ok(card.value.into())
 }
 
 fn check_length(headers: &HeaderMap, expected: u64) -> Result<(), Error> {

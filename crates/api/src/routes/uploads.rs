@@ -8,7 +8,7 @@ use cellmill_core::ids::TableName;
 use cellmill_core::keys::{ImageKey, ObjectKey};
 use cellmill_core::records::{ImageRecord, ImageState, PointsRecord, Rejection};
 use cellmill_store::uploads::{
-    NewSession, Received, Sha256Hex, UploadGrant, UploadRefusal, receive,
+    NewSession, Received, Sha256Hex, SignedUpload, UploadGrant, UploadRefusal, receive,
 };
 use cellmill_store::{Decision, Head, Store};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -104,7 +104,7 @@ pub struct StoredUpload {
 }
 
 impl UploadAnswer {
-    fn of_key(status: UploadStatus, key: &ObjectKey) -> Self {
+    pub(super) fn of_key(status: UploadStatus, key: &ObjectKey) -> Self {
         Self {
             status,
             key: Some(key.to_path()),
@@ -118,6 +118,16 @@ impl UploadAnswer {
             replaces: false,
             code: None,
             reason: None,
+        }
+    }
+
+    pub(super) fn to_send(key: &ObjectKey, signed: SignedUpload) -> Self {
+        Self {
+            method: Some(signed.method),
+            url: Some(signed.url),
+            headers: Some(signed.headers.into_iter().collect()),
+            expires: Some(signed.expires),
+            ..Self::of_key(UploadStatus::Send, key)
         }
     }
 
@@ -221,13 +231,7 @@ async fn send_answer(
         create_only,
     };
     let signed = app.signer.sign(&grant).await?;
-    Ok(UploadAnswer {
-        method: Some(signed.method),
-        url: Some(signed.url),
-        headers: Some(signed.headers.into_iter().collect()),
-        expires: Some(signed.expires),
-        ..UploadAnswer::of_key(UploadStatus::Send, &key)
-    })
+    Ok(UploadAnswer::to_send(&key, signed))
 }
 
 async fn parts_answer(
@@ -345,7 +349,7 @@ impl Known {
     }
 }
 
-async fn hash_of(store: &Store, key: &ObjectKey) -> Result<Sha256Hex, Error> {
+pub(super) async fn hash_of(store: &Store, key: &ObjectKey) -> Result<Sha256Hex, Error> {
     let (_, mut bytes) = store.get_stream(key).await?;
     let mut hasher = Sha256::new();
     while let Some(piece) = bytes.try_next().await? {

@@ -7,7 +7,7 @@ use cellmill_api::views::{
     KeyStatus, LabelTypeBody, LabelTypeView, LabelView, ModelView, NewDataset, NewModel,
     NewProject, OperationBody, Page, PointsView, ProjectView, Promote, Promoted, SignParts,
     SignedPartView, SignedParts, StatusRequest, StoredUpload, UploadAnswer, UploadAnswers,
-    UploadFile, UploadView, WantedPartBody,
+    UploadFile, UploadStatus, UploadView, WantedPartBody,
 };
 use cellmill_core::classes::ClassTable;
 use cellmill_core::ids::TableName;
@@ -248,15 +248,24 @@ impl Client {
             .await
     }
 
-    /// Announces a model, whose file is sent by [`put_model_file`](Self::put_model_file).
+    /// Announces a model, whose file is sent by [`send_model_file`](Self::send_model_file).
     pub async fn create_model(&self, model: &NewModel) -> Result<ModelView, Error> {
         self.send_json(Method::POST, self.v1(&["models"], &[]), model)
             .await
     }
 
-    pub async fn put_model_file(&self, mid: u64, bytes: Vec<u8>) -> Result<ModelView, Error> {
-        let url = self.v1(&["models", &mid.to_string(), "file"], &[]);
-        self.send_bytes(Method::PUT, url, bytes).await
+    /// Sends the file of an announced model to where the server wants it. Again is the same as once.
+    pub async fn send_model_file(&self, mid: u64, bytes: Vec<u8>) -> Result<ModelView, Error> {
+        let mid = mid.to_string();
+        let url = self.v1(&["models", &mid, "upload"], &[]);
+        let grant: UploadAnswer = self.send_json(Method::POST, url, &json!({})).await?;
+        if grant.status == UploadStatus::Send {
+            let n_bytes = bytes.len() as u64;
+            self.put(&SignedRequest::of(&grant), n_bytes, bytes.into())
+                .await?;
+        }
+        let url = self.v1(&["models", &mid, "complete"], &[]);
+        self.send_json(Method::POST, url, &json!({})).await
     }
 
     /// Lets a label type use a model.

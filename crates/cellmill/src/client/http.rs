@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cellmill_api::ErrorBody;
+use cellmill_api::views::UploadAnswer;
 use cellmill_aws::RequestSigner;
 use reqwest::redirect::Policy;
 use reqwest::{Body, Method, Request, RequestBuilder, Response, StatusCode, Url, header};
@@ -32,6 +33,17 @@ pub struct SignedRequest {
     /// Absolute, or relative to the server.
     pub url: String,
     pub headers: BTreeMap<String, String>,
+}
+
+impl SignedRequest {
+    /// How to send the file that an answer wants.
+    pub fn of(answer: &UploadAnswer) -> Self {
+        Self {
+            method: answer.method.clone().unwrap_or_default(),
+            url: answer.url.clone().unwrap_or_default(),
+            headers: answer.headers.clone().unwrap_or_default(),
+        }
+    }
 }
 
 impl Client {
@@ -110,20 +122,6 @@ impl Client {
         body: &(impl Serialize + Sync),
     ) -> Result<T, Error> {
         let request = self.http.request(method, url.clone()).json(body);
-        self.json(request, &url).await
-    }
-
-    pub(super) async fn send_bytes<T: DeserializeOwned>(
-        &self,
-        method: Method,
-        url: Url,
-        body: Vec<u8>,
-    ) -> Result<T, Error> {
-        let request = self
-            .http
-            .request(method, url.clone())
-            .header(header::CONTENT_TYPE, "application/octet-stream")
-            .body(body);
         self.json(request, &url).await
     }
 

@@ -251,7 +251,7 @@ async fn import(args: &ImportArgs, console: &mut Console) -> Result<Exit, Error>
     let announced = client
         .create_model(&new_model(args, &bytes, &spec, classes))
         .await?;
-    let model = client.put_model_file(announced.mid, bytes).await?;
+    let model = client.send_model_file(announced.mid, bytes).await?;
     console.answer(&model, |console, model| {
         show(console, model)?;
         console.line(format_args!(

@@ -228,7 +228,10 @@ impl Sender {
             progress.add(piece.len() as u64);
         });
         let body = Body::wrap_stream(pieces);
-        let answer = self.client.put(&request_of(grant), n_bytes, body).await;
+        let answer = self
+            .client
+            .put(&SignedRequest::of(grant), n_bytes, body)
+            .await;
         if answer.is_err() {
             self.progress.take_back(sent.load(Ordering::Relaxed));
         }
@@ -262,14 +265,6 @@ pub(super) fn wants_fresh_grant(error: &client::Error) -> bool {
         // Something lies under the key, which may be what we sent.
         Some(412) => true,
         _ => error.code() == Some("ExpiredToken"),
-    }
-}
-
-fn request_of(grant: &UploadAnswer) -> SignedRequest {
-    SignedRequest {
-        method: grant.method.clone().unwrap_or_default(),
-        url: grant.url.clone().unwrap_or_default(),
-        headers: grant.headers.clone().unwrap_or_default(),
     }
 }
 

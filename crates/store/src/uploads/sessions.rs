@@ -163,12 +163,11 @@ impl Sessions {
         let session = self.session(id).await?;
         if session.stored_at.is_some() {
             let is_there = self.is_stored(&session).await;
-            return if is_there.map_err(failed(&session))? {
-                Ok((session, Received::AlreadyThere))
-            } else {
-                // It was there, and was removed or replaced since.
-                Err(UploadRefusal::Forgotten { key: session.key })
-            };
+            if is_there.map_err(failed(&session))? {
+                return Ok((session, Received::AlreadyThere));
+            }
+            // It was there, and was removed or replaced since.
+            return Err(UploadRefusal::Forgotten { key: session.key });
         }
         let received = match self.assemble(&session).await {
             Ok(received) => received,
