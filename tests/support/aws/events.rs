@@ -14,7 +14,7 @@ const KEPT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'*');
 
 /// The message about one object. `nth` orders the events of a key.
-pub(super) fn created(bucket: &str, object: &Listed, nth: u64) -> String {
+pub fn created(bucket: &str, object: &Listed, nth: u64) -> String {
     let key = utf8_percent_encode(&object.key, KEPT).to_string();
     let record = json!({
         "eventVersion": "2.1",

@@ -60,6 +60,14 @@ impl Queue {
         })
     }
 
+    /// What other services know it by.
+    pub async fn arn(&self) -> Result<String> {
+        let asked = json!({ "QueueUrl": self.url, "AttributeNames": ["QueueArn"] });
+        let answer = call(&self.aws, "GetQueueAttributes", &asked).await?;
+        let arn = answer["Attributes"]["QueueArn"].as_str();
+        arn.map(str::to_owned).context("a queue has an ARN")
+    }
+
     /// Sends messages, ten a call.
     pub async fn send(&self, bodies: &[String]) -> Result<()> {
         for batch in bodies.chunks(MAX_BATCH) {

@@ -64,7 +64,12 @@ impl Plan {
                 let units = (cells / cut.cells_per_unit).ceil();
                 self.predictions * of_project(thing, units, cells)
             }
-            Stage::Standing => f64::from(thing == Thing::Month),
+            Stage::Standing => match thing {
+                Thing::Month => 1.0,
+                Thing::Image => images,
+                Thing::Csv => images * self.csv_per_image,
+                _ => 0.0,
+            },
             Stage::Storage => 0.0,
         }
     }
