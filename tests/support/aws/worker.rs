@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
 
 use super::agent::Agent;
 use super::stack::{Stack, free_port};
@@ -16,6 +17,8 @@ use crate::show::wait::wait_until;
 pub struct Worker {
     pub process: Running,
     pub agent: Agent,
+    /// What stands as the owner in the records of its units.
+    pub id: String,
     health: String,
 }
 
@@ -42,15 +45,21 @@ impl Worker {
             .env("AWS_ACCESS_KEY_ID", name)
             .env("AWS_SECRET_ACCESS_KEY", "test")
             .env("CELLMILL_HEALTH", &health)
+            .env("CELLMILL_LOG", "info")
+            .env("CELLMILL_LOG_FORMAT", "json")
             .env("ECS_AGENT_URI", agent.uri())
             .envs(settings.iter().copied());
         let process = Running::start(&mut command, log)?;
         let mut worker = Self {
             process,
             agent,
+            id: String::new(),
             health: format!("http://{health}/health"),
         };
         worker.wait_until_healthy().await?;
+        let log = worker.process.log()?;
+        let id = log.lines().find_map(id_of).context("a worker names itself");
+        worker.id = id?;
         Ok(worker)
     }
 
@@ -75,4 +84,11 @@ impl Worker {
     pub async fn stop(self) -> Result<Duration> {
         self.process.stop(Duration::from_secs(40)).await
     }
+}
+
+/// The worker that a line of its log tells of.
+fn id_of(line: &str) -> Option<String> {
+    let line: Value = serde_json::from_str(line).ok()?;
+    let places = [&line["worker"], &line["fields"]["worker"]];
+    places.iter().find_map(|it| it.as_str()).map(str::to_owned)
 }

@@ -3,6 +3,7 @@
 //! A show knows the programs only from outside: the command line, HTTP, the file tree. What it expects it computes
 //! from the data by the readers here, so nothing of the programs' own code is used.
 
+pub mod cases;
 pub mod child;
 pub mod data;
 pub mod figure;

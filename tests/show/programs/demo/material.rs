@@ -1,41 +1,12 @@
 //! Small folders of photographs, made of larger ones or drawn here.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
+pub(crate) use cellmill_tests::show::cases::some_cases;
 use cellmill_tests::show::data::{CsvFile, Folder};
 use cellmill_tests::show::renamed::place_file;
-
-/// Copies the first cases of a folder, with its classes.
-pub(crate) fn some_cases(folder: &Folder, n: usize, to: &Path) -> Result<Folder> {
-    let place = |batch: &str, case: &str| format!("{batch}/{case}");
-    let all: BTreeSet<String> = folder
-        .images
-        .iter()
-        .map(|it| place(&it.batch, &it.case))
-        .collect();
-    let chosen: BTreeSet<String> = all.into_iter().take(n).collect();
-    let images = folder
-        .images
-        .iter()
-        .map(|it| (place(&it.batch, &it.case), &it.key, &it.path));
-    let csvs = folder
-        .csvs
-        .iter()
-        .map(|it| (place(&it.batch, &it.case), &it.key, &it.path));
-    for (case, key, path) in images.chain(csvs) {
-        if chosen.contains(&case) {
-            place_file(path, &to.join(key))?;
-        }
-    }
-    let classes = folder.path.join("classes.json");
-    if classes.exists() {
-        place_file(&classes, &to.join("classes.json"))?;
-    }
-    Folder::read(to)
-}
 
 /// Copies a folder as the batch of another name, with the rows of its CSVs changed.
 ///

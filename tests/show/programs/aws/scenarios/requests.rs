@@ -1,0 +1,264 @@
+//! Requests for an image, a cell, a unit and a heartbeat, counted at the proxy; what a million images cost.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use cellmill_tests::aws::functions::invoked;
+use cellmill_tests::aws::operation::Charge;
+use cellmill_tests::aws::{Counts, Door, Proxy, Stack, Worker};
+use cellmill_tests::show::Figures;
+use cellmill_tests::show::data::Folder;
+use cellmill_tests::show::place::say;
+use serde_json::Value;
+
+use crate::flow::{DATASET, TRAINED, dataset, import};
+use crate::lab::Lab;
+use crate::material::{objects, photographs};
+use crate::settled::{no_job_is_open, queues_are_empty};
+
+const N_CASES: usize = 12;
+const MAX_S3: f64 = 11.0;
+const MAX_SQS: f64 = 4.0;
+const LIMIT: Duration = Duration::from_mins(5);
+/// Shorter than usual, so that a short training beats more than once.
+const LEASE_S: &str = "10";
+/// What the file of counts says may be off by this many requests.
+const MAX_OFF: f64 = 0.5;
+const WORKER: &str = "worker";
+
+pub(super) async fn run(lab: &Lab<'_>, figures: &mut Figures) -> Result<()> {
+    let place = lab.show.make_place("requests")?;
+    let folder = photographs(lab.show, N_CASES, &place.join("data"))?;
+    let n_images = folder.images.len() as f64;
+    figures.told("requests.images", n_images, "images");
+    let stack = lab.proxied_stack().await?;
+    let proxy = stack.proxy()?;
+
+    let functions = images(&stack, proxy, &folder, figures).await?;
+    kept(&place, "ingest-and-label", &functions)?;
+    let cells = of_jobs(lab, &stack, &folder, figures, &place).await?;
+    let told = told(lab, &cells).await?;
+    let measured = functions.of_service("s3") as f64 / n_images;
+    let counted = told["per_image"]["s3"]
+        .as_f64()
+        .context("cost tells of S3")?;
+    figures.told(
+        "requests.s3_per_image_in_the_counts_file",
+        counted,
+        "requests",
+    );
+    figures.at_most(
+        "requests.counts_file_is_off_by",
+        (measured - counted).abs(),
+        "requests",
+        MAX_OFF,
+    );
+    figures.holds(
+        "requests.counts_are_measured",
+        told["counts"]["measured"] == true,
+    );
+    for name in ["all", "upload_ingest_label"] {
+        let dollars = &told["per_million_images"][name];
+        let figure = format!("requests.dollars_per_million_images.{name}");
+        figures.told(&figure, dollars.as_f64().unwrap_or(f64::NAN), "dollars");
+    }
+    import_alone(lab, figures, &place).await
+}
+
+/// Photographs and points put by hand, so that nothing but `ingest` and `label` asks.
+async fn images(
+    stack: &Stack,
+    proxy: &Proxy,
+    folder: &Folder,
+    figures: &mut Figures,
+) -> Result<Counts> {
+    let n_images = folder.images.len() as f64;
+    ensure!(
+        folder.csvs.len() == folder.images.len(),
+        "each image of the data has one CSV"
+    );
+    let before = proxy.counts();
+    stack.bucket().put_all(objects(folder)?).await?;
+    queues_are_empty(stack, LIMIT).await?;
+    let counts = proxy.counts().since(&before);
+    let s3 = counts.of_service("s3") as f64 / n_images;
+    figures.at_most("requests.s3_per_image", s3, "requests", MAX_S3);
+    for (name, charge) in [("put", Charge::Put), ("get", Charge::Get)] {
+        let n = counts.charged(charge) as f64 / n_images;
+        let figure = format!("requests.s3_per_image.{name}");
+        figures.told(&figure, n, "requests");
+    }
+    // The bucket sends each event; Lambda receives and deletes a batch for each invocation. Neither passes the proxy.
+    let mut sqs = counts.of_service("sqs") as f64 + 2.0 * n_images;
+    for function in ["ingest", "label"] {
+        let invoked = invoked(&stack.unseen(), &stack.function(function)).await?;
+        sqs += 2.0 * invoked.n;
+        let figure = format!("requests.{function}");
+        figures.told(
+            &format!("{figure}.invocations"),
+            invoked.n / n_images,
+            "per image",
+        );
+        figures.told(&format!("{figure}.duration"), invoked.mean_ms, "ms, mean");
+    }
+    figures.at_most(
+        "requests.sqs_per_image",
+        sqs / n_images,
+        "requests",
+        MAX_SQS,
+    );
+    Ok(counts)
+}
+
+/// Data set and training, by the worker's own requests. Says how many cells there are.
+async fn of_jobs(
+    lab: &Lab<'_>,
+    stack: &Stack,
+    folder: &Folder,
+    figures: &mut Figures,
+    place: &Path,
+) -> Result<Cells> {
+    let proxy = stack.proxy()?;
+    let settings = [("CELLMILL_LEASE_S", LEASE_S)];
+    let log = place.join("worker.log");
+    let worker = Worker::start(stack, WORKER, &settings, &log).await?;
+    let door = Door::of_stack(&lab.show.program, stack)?;
+    let before = proxy.counts();
+    dataset(&door, DATASET, &folder.batches()).await?;
+    no_job_is_open(stack, LIMIT).await?;
+    let counts = proxy.counts().since(&before);
+    kept(place, "data-set", &counts)?;
+    let own = counts.only(|it| it.caller == WORKER && it.service == "s3");
+    let job = door.get(&format!("/api/v1/jobs/data/{DATASET}")).await?;
+    let n_cells = job["result"]["rows"]
+        .as_f64()
+        .context("cells of the data set")?;
+    let n_units = job["units"]["count"]
+        .as_f64()
+        .context("units of the data set")?;
+    figures.told("requests.cells", n_cells, "cells");
+    let loose = own.only(|it| it.prefix == "scratch" && it.operation == "PutObject");
+    let looked_up = own.only(|it| it.prefix == "scratch" && it.operation == "GetObject");
+    let per_cell = (loose.requests() + looked_up.requests()) as f64 / n_cells;
+    figures.told("requests.s3_per_cell", per_cell, "requests");
+    let of_unit = own.only(|it| matches!(it.prefix.as_str(), "units" | "datasets" | "active"));
+    let per_unit = of_unit.requests() as f64 / n_units;
+    figures.told("requests.s3_per_unit", per_unit, "requests, of the worker");
+    let sqs = counts.only(|it| it.caller == WORKER && it.service == "sqs");
+    let hints = sqs.only(|it| it.operation != "ReceiveMessage");
+    let figure = "requests.sqs_per_unit";
+    figures.told(
+        figure,
+        hints.requests() as f64 / n_units,
+        "requests, but for receiving",
+    );
+
+    let before = proxy.counts();
+    let train = [
+        "train", DATASET, "--dir", TRAINED, "--seed", "1", "--epochs",
+    ];
+    let epochs = if lab.show.options.quick { "3" } else { "12" };
+    door.json(&[&train[..], &[epochs]].concat()).await?;
+    let counts = proxy.counts().since(&before);
+    kept(place, "training", &counts)?;
+    heartbeats(&counts, figures);
+    worker.stop().await?;
+    Ok(Cells {
+        per_image: n_cells / folder.images.len() as f64,
+        image_mib: folder.n_bytes() as f64 / folder.images.len() as f64 / 1_048_576.0,
+    })
+}
+
+/// Writes of the unit's record, but for claim and end, are heartbeats; each looks at the job first.
+fn heartbeats(counts: &Counts, figures: &mut Figures) {
+    let own = counts.only(|it| it.caller == WORKER && it.service == "s3");
+    let puts = own.only(|it| it.prefix == "units" && it.operation == "PutObject");
+    // Claim and end; and the outputs: model, report, split, two tables, two pictures, the log.
+    let n = puts.requests() as f64 - 10.0;
+    figures.at_least("requests.heartbeats", n, "heartbeats", 1.0);
+    let looks: u64 = own
+        .only(|it| it.prefix == "projects" && it.operation == "GetObject")
+        .rows
+        .iter()
+        .map(|it| it.tally.not_modified)
+        .sum();
+    let per_beat = (n + looks as f64) / n.max(1.0);
+    figures.at_most("requests.s3_per_heartbeat", per_beat, "requests", 2.0);
+}
+
+/// What the data look like to `cost`.
+struct Cells {
+    per_image: f64,
+    image_mib: f64,
+}
+
+async fn told(lab: &Lab<'_>, cells: &Cells) -> Result<Value> {
+    let (per_image, mib) = (cells.per_image.to_string(), cells.image_mib.to_string());
+    let args = ["cost", "--images", "1000000", "--json"];
+    let of_data = ["--cells-per-image", &per_image, "--image-mib", &mib];
+    let ran = lab
+        .show
+        .program
+        .run(&[&args[..], &of_data].concat())
+        .await?;
+    ran.must_be_ok("cost")?.json()
+}
+
+/// The same through the door: what the api asks for a file, and what is sent to signed addresses.
+async fn import_alone(lab: &Lab<'_>, figures: &mut Figures, place: &Path) -> Result<()> {
+    let folder = photographs(lab.show, N_CASES, &place.join("again"))?;
+    let n_images = folder.images.len() as f64;
+    let stack = lab.proxied_stack().await?;
+    let proxy = stack.proxy()?;
+    let before = proxy.counts();
+    import(&Door::of_stack(&lab.show.program, &stack)?, &folder.path).await?;
+    queues_are_empty(&stack, LIMIT).await?;
+    let counts = proxy.counts().since(&before);
+    kept(place, "import", &counts)?;
+    let sent = counts.only(|it| it.is_signed_url).requests() as f64;
+    let asked = counts.only(|it| it.service == "s3" && !it.is_signed_url);
+    let door = counts.of_service("execute-api") as f64;
+    figures.told(
+        "requests.import.sent_per_image",
+        sent / n_images,
+        "requests",
+    );
+    let all = asked.requests() as f64 / n_images;
+    figures.told(
+        "requests.import.s3_per_image",
+        all,
+        "requests, api and functions",
+    );
+    figures.told(
+        "requests.import.door_per_image",
+        door / n_images,
+        "requests",
+    );
+    stack.down().await.map(drop)
+}
+
+/// Every row, for whoever writes the file of counts.
+fn kept(place: &Path, name: &str, counts: &Counts) -> Result<()> {
+    let path = place.join(format!("{name}.json"));
+    std::fs::write(&path, serde_json::to_vec_pretty(counts)?).context("write counts")?;
+    for row in &counts.rows {
+        let (call, tally) = (&row.call, &row.tally);
+        say(format_args!(
+            "  {name}: {:>6} {} {} {} by `{}`{}, {} not modified, {} refused",
+            tally.requests,
+            call.service,
+            call.operation,
+            call.prefix,
+            call.caller,
+            if call.is_signed_url {
+                " by address"
+            } else {
+                ""
+            },
+            tally.not_modified,
+            tally.refused,
+        ));
+    }
+    Ok(())
+}
