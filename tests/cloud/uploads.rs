@@ -80,7 +80,12 @@ impl Home {
                 request = request.header(name, value);
             }
         }
-        let answer = request.body(bytes.to_vec()).send().await.unwrap();
+        // A stream of known length, as large files are sent.
+        let pieces: Vec<Result<Vec<u8>, std::io::Error>> =
+            bytes.chunks(64 << 10).map(|it| Ok(it.to_vec())).collect();
+        let body = reqwest::Body::wrap_stream(futures::stream::iter(pieces));
+        let request = request.header("content-length", bytes.len()).body(body);
+        let answer = request.send().await.unwrap();
         let status = answer.status().as_u16();
         let text = answer.text().await.unwrap();
         let code = text

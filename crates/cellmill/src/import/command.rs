@@ -67,7 +67,7 @@ pub struct ImportArgs {
     /// [default there: the batch]
     #[arg(long, value_name = "NAME")]
     pub(super) label_type: Option<TableName>,
-    /// Uploads at a time
+    /// Uploads at a time, parts of large files among them
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(super) parallel: u16,
     /// Say what would be sent and what would be refused, and send nothing
