@@ -62,12 +62,12 @@ class Home:
 
 
 def environment(engine, state):
-    """The interpreter of the engine's environment; makes it if need be. `CELLMILL_<ENGINE>_VENV` names another one."""
-    named = os.environ.get(f"CELLMILL_{engine.upper()}_VENV")
+    """The interpreter of the engine's environment; makes it if need be. `<ENGINE>_VENV` names another one."""
+    named = os.environ.get(f"{engine.upper()}_VENV")
     if named:
         python = pathlib.Path(named) / "bin" / "python"
         if not python.exists():
-            raise Problem(f"`CELLMILL_{engine.upper()}_VENV` is `{named}`, which has no `bin/python`\nhint: unset it")
+            raise Problem(f"`{engine.upper()}_VENV` is `{named}`, which has no `bin/python`\nhint: unset it")
         return python
     folder = state / f"venv-{engine}"
     python, done = folder / "bin" / "python", folder / "complete"

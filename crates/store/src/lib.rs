@@ -39,7 +39,7 @@ mod homes;
 pub use error::{Cause, Error};
 pub use key::AsKey;
 pub use memory::MemoryStore;
-pub use objects::{Head, Level, Listed, Object, ObjectStream, Put, Written};
+pub use objects::{Head, Level, Listed, Object, ObjectStream, Put, Wanted, Written};
 pub use store::Store;
 pub use typed::{Created, Decision, Fresh, Replaced, Swapped, Versioned};
 pub use writer::{CreateOnly, ObjectWriter};

@@ -39,6 +39,15 @@ pub struct Object {
     pub bytes: Bytes,
 }
 
+/// What [`Store::get_wanted`] read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Nothing but what is known of it.
+    HeadOnly(Head),
+    /// All of it.
+    Whole(Object),
+}
+
 /// The bytes of an object as they come.
 pub type ObjectStream = BoxStream<'static, Result<Bytes, Error>>;
 
@@ -177,6 +186,27 @@ impl Store {
     /// Reads an object whole.
     pub async fn get(&self, key: &(impl AsKey + ?Sized + Sync)) -> Result<Object, Error> {
         self.get_at(&path_of(key)?).await
+    }
+
+    /// Reads an object in one request, its bytes only when `wants` them, judged by the head. `None`: there is none.
+    pub async fn get_wanted(
+        &self,
+        key: &(impl AsKey + ?Sized + Sync),
+        wants: impl FnOnce(&Head) -> bool + Send,
+    ) -> Result<Option<Wanted>, Error> {
+        let path = path_of(key)?;
+        let result = match self.objects.get_opts(&path, GetOptions::new()).await {
+            Ok(result) => result,
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(Error::of(path.as_ref(), error)),
+        };
+        let head = head_of(&result);
+        if !wants(&head) {
+            return Ok(Some(Wanted::HeadOnly(head)));
+        }
+        let bytes = result.bytes().await;
+        let bytes = bytes.map_err(|error| Error::of(path.as_ref(), error))?;
+        Ok(Some(Wanted::Whole(Object { head, bytes })))
     }
 
     /// Reads the bytes of an object.

@@ -93,6 +93,12 @@ pub enum Replaced<D> {
     Lost(Option<Versioned<D>>),
 }
 
+/// What the first try of a swap goes by; later ones always read.
+enum FirstTry<D> {
+    Read,
+    Assume(Option<Versioned<D>>),
+}
+
 impl Store {
     /// Reads a document, `None` when there is none. One of a later version is an error.
     pub async fn read<D: Document>(
@@ -162,16 +168,40 @@ impl Store {
     pub async fn swap<D: Document>(
         &self,
         key: &(impl AsKey + ?Sized + Sync),
+        decide: impl FnMut(Option<&D>) -> Decision<D> + Send,
+    ) -> Result<Swapped<D>, Error> {
+        self.swap_at(&path_of(key)?, FirstTry::Read, decide).await
+    }
+
+    /// As [`swap`](Self::swap), but its first try goes by `assumed`, what the caller read a moment ago or takes to be
+    /// so (`None`: nothing is stored). Where that holds it saves the read; where it does not, nothing is lost but
+    /// a request.
+    pub async fn swap_assuming<D: Document>(
+        &self,
+        key: &(impl AsKey + ?Sized + Sync),
+        assumed: Option<Versioned<D>>,
+        decide: impl FnMut(Option<&D>) -> Decision<D> + Send,
+    ) -> Result<Swapped<D>, Error> {
+        self.swap_at(&path_of(key)?, FirstTry::Assume(assumed), decide)
+            .await
+    }
+
+    async fn swap_at<D: Document>(
+        &self,
+        path: &Path,
+        mut first: FirstTry<D>,
         mut decide: impl FnMut(Option<&D>) -> Decision<D> + Send,
     ) -> Result<Swapped<D>, Error> {
-        let path = path_of(key)?;
         let mut attempts = Attempts::default();
         // All of them, not only the last: a write given up for lost may still arrive.
         let mut ours: Vec<WriteId> = Vec::new();
         loop {
-            let stored = match self.read_document::<D>(&path, None).await {
-                Ok(Fresh::Changed(stored)) => Some(stored),
-                Ok(Fresh::Absent | Fresh::NotModified) => None,
+            let (is_assumed, read) = match std::mem::replace(&mut first, FirstTry::Read) {
+                FirstTry::Assume(stored) => (true, Ok(stored)),
+                FirstTry::Read => (false, self.stored_document(path).await),
+            };
+            let stored = match read {
+                Ok(stored) => stored,
                 Err(error) if error.is_transient() => {
                     attempts.failed(error);
                     if let Some(error) = attempts.exhausted(path.as_ref()) {
@@ -196,6 +226,10 @@ impl Store {
                 return Err(error);
             }
             let Decision::Write(next) = decide(stored.as_ref().map(|it| &it.value)) else {
+                if is_assumed {
+                    // Nothing was asked yet, and the caller is told what is stored.
+                    continue;
+                }
                 return Ok(Swapped {
                     stored,
                     changed: false,
@@ -205,7 +239,7 @@ impl Store {
             let next = stamped(next, stored.as_ref().map(|it| &it.value), &write);
             ours.push(write);
             match self
-                .put_document(&path, &next, mode_over(stored.as_ref()))
+                .put_document(path, &next, mode_over(stored.as_ref()))
                 .await?
             {
                 Ok(etag) => {
@@ -218,13 +252,23 @@ impl Store {
                 Err(error) => attempts.failed(error),
             }
             // At once, before others bury our write, if it is one.
-            if let Some(stored) = self.read_back::<D>(&path, &ours).await {
+            if let Some(stored) = self.read_back::<D>(path, &ours).await {
                 return Ok(Swapped {
                     stored: Some(stored),
                     changed: true,
                 });
             }
             attempts.pause().await;
+        }
+    }
+
+    async fn stored_document<D: Document>(
+        &self,
+        path: &Path,
+    ) -> Result<Option<Versioned<D>>, Error> {
+        match self.read_document::<D>(path, None).await? {
+            Fresh::Changed(stored) => Ok(Some(stored)),
+            Fresh::Absent | Fresh::NotModified => Ok(None),
         }
     }
 

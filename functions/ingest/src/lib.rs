@@ -19,7 +19,7 @@ use cellmill_core::records::{
 };
 use cellmill_queue::{Outgoing, Queue, QueueName};
 use cellmill_service::Settings;
-use cellmill_store::{Decision, Object, Put, Store};
+use cellmill_store::{Decision, Head, Object, Put, Store, Versioned, Wanted};
 use cellmill_vision::{
     DecodeBudget, Decoded, Limits, Refusal, THUMBNAIL_SIDE, decode_within, thumbnail,
 };
@@ -142,39 +142,29 @@ impl Ingest {
             source,
         };
         let record_key = ObjectKey::ImageRecord(key.clone());
-        let known = self
+        let stored = self
             .store
             .read::<ImageRecord>(&record_key)
             .await
-            .map_err(failed)?
-            .map(|it| it.value);
+            .map_err(failed)?;
+        let known = stored.as_ref().map(|it| it.value.clone());
+        let is_settled = |head: &Head| known.as_ref().is_some_and(|it| is_decided(it, &head.etag));
+        let wants = |head: &Head| !is_settled(head) && self.limits.check_length(head.size).is_ok();
         let object_key = ObjectKey::Image(key.clone());
-        let Some(head) = self.store.head(&object_key).await.map_err(failed)? else {
-            return Ok(());
-        };
-        if let Some(known) = known.as_ref().filter(|it| is_decided(it, &head.etag)) {
-            // Whoever recorded it may have been killed before its message went out.
-            if let (ImageState::Ok, Some(label_type)) = (known.state, &known.label_type) {
-                self.ask_for_annotation(key, label_type).await?;
+        let fetched = self.store.get_wanted(&object_key, wants).await;
+        let object = match fetched.map_err(failed)? {
+            None => return Ok(()),
+            Some(Wanted::Whole(object)) => object,
+            Some(Wanted::HeadOnly(head)) if is_settled(&head) => {
+                // Whoever recorded it may have been killed before its message went out.
+                if let Some(known) = &known
+                    && let (ImageState::Ok, Some(label_type)) = (known.state, &known.label_type)
+                {
+                    self.ask_for_annotation(key, label_type).await?;
+                }
+                return Ok(());
             }
-            return Ok(());
-        }
-        if let Err(refusal) = self.limits.check_length(head.size) {
-            let seen = Seen {
-                etag: head.etag,
-                bytes: head.size,
-                sha256: None,
-                received: head.last_modified,
-            };
-            return self
-                .decide(key, &seen, Verdict::Refused(rejection(&refusal)))
-                .await
-                .map_err(failed);
-        }
-        let object = match self.store.get(&object_key).await {
-            Ok(object) => object,
-            Err(error) if error.is_not_found() => return Ok(()),
-            Err(error) => return Err(failed(error)),
+            Some(Wanted::HeadOnly(head)) => return self.refuse_length(key, stored, head).await,
         };
         let (looked_at, object) = self.look_at(object, known).await;
         let seen = Seen {
@@ -193,11 +183,37 @@ impl Ingest {
                 Verdict::Good(picture.clone())
             }
         };
-        self.decide(key, &seen, verdict).await.map_err(failed)?;
+        self.decide(key, stored, &seen, verdict)
+            .await
+            .map_err(failed)?;
         if is_new && let Some(label_type) = &looked_at.label_type {
             self.ask_for_annotation(key, label_type).await?;
         }
         Ok(())
+    }
+
+    /// A file above the limit is not read.
+    async fn refuse_length(
+        &self,
+        key: &ImageKey,
+        stored: Option<Versioned<ImageRecord>>,
+        head: Head,
+    ) -> Result<(), Error> {
+        let Err(refusal) = self.limits.check_length(head.size) else {
+            return Ok(());
+        };
+        let seen = Seen {
+            etag: head.etag,
+            bytes: head.size,
+            sha256: None,
+            received: head.last_modified,
+        };
+        let verdict = Verdict::Refused(rejection(&refusal));
+        let decided = self.decide(key, stored, &seen, verdict).await;
+        decided.map_err(|source| Error::Store {
+            key: key.to_path(),
+            source,
+        })
     }
 
     /// Has the image pre-annotated, when its label type names a model. The record is there by now, so whoever takes
@@ -321,7 +337,8 @@ impl Ingest {
     ) -> Result<StemRecord, cellmill_store::Error> {
         let swapped = self
             .store
-            .swap::<StemRecord>(&ObjectKey::StemRecord(stem.clone()), |record| {
+            // Images mostly come before their points.
+            .swap_assuming::<StemRecord>(&ObjectKey::StemRecord(stem.clone()), None, |record| {
                 let mut record = record.cloned().unwrap_or_default();
                 match record.images.insert(key.clone(), size) {
                     Some(before) if before == size => Decision::Keep,
@@ -362,12 +379,13 @@ impl Ingest {
     async fn decide(
         &self,
         key: &ImageKey,
+        stored: Option<Versioned<ImageRecord>>,
         seen: &Seen,
         verdict: Verdict,
     ) -> Result<(), cellmill_store::Error> {
         let now = self.store.now();
         self.store
-            .swap::<ImageRecord>(&ObjectKey::ImageRecord(key.clone()), |record| {
+            .swap_assuming::<ImageRecord>(&ObjectKey::ImageRecord(key.clone()), stored, |record| {
                 let known = record
                     .cloned()
                     .unwrap_or_else(|| ImageRecord::expected(key.clone()));

@@ -4,7 +4,9 @@
 //! function of the CSVs that lie there, whatever the order of events. A CSV whose image is not here yet
 //! waits in its own record; `ingest` sends it again.
 
+use std::cell::Cell;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use cellmill_core::classes::{ClassTable, KnownClasses};
 use cellmill_core::disposition::Disposition;
@@ -18,7 +20,7 @@ use cellmill_core::records::{
     ImageSize, Named, PointsRecord, PointsState, Rejection, RowRemark, StemRecord,
 };
 use cellmill_service::Settings;
-use cellmill_store::{Decision, Head, Store};
+use cellmill_store::{Decision, Head, Store, Wanted};
 use futures::TryStreamExt as _;
 
 /// What the function works with.
@@ -113,32 +115,33 @@ impl Label {
             source,
         };
         for _ in 0..MAX_READS {
-            let Some(head) = self
-                .store
-                .head(&ObjectKey::Points(key.clone()))
-                .await
-                .map_err(failed)?
-            else {
+            let Some(applied) = self.apply(key).await.map_err(failed)? else {
                 return Ok(true);
             };
-            self.apply(key, &head).await.map_err(failed)?;
-            // Another handler may have read older bytes and written after us, or we after it:
-            // whoever is last sees bytes that are not those it applied, and goes again.
+            if !applied.met_other {
+                return Ok(true);
+            }
+            // Another handler may have read older bytes and written after us, or we after it: whoever is last
+            // finds what the other wrote, sees bytes that are not those it applied, and goes again.
             let after = self
                 .store
                 .head(&ObjectKey::Points(key.clone()))
                 .await
                 .map_err(failed)?;
-            if after.is_none_or(|it| it.etag == head.etag) {
+            if after.is_none_or(|it| it.etag == applied.etag) {
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    async fn apply(&self, key: &CsvKey, head: &Head) -> Result<(), cellmill_store::Error> {
-        let read = self.read(key, head).await?;
+    /// Reads and applies what lies there; `None`: nothing does.
+    async fn apply(&self, key: &CsvKey) -> Result<Option<Applied>, cellmill_store::Error> {
+        let Some((head, read)) = self.read(key).await? else {
+            return Ok(None);
+        };
         let stem = self.meet(key).await?;
+        let mut met_other = false;
         let mut record = PointsRecord {
             stamp: Stamp::default(),
             key: key.clone(),
@@ -157,42 +160,70 @@ impl Label {
             Err(refusal) => {
                 refuse(&mut record, refusal.code(), refusal.to_string());
                 for image in stem.images.keys() {
-                    self.drop_layer(key, image).await?;
+                    met_other |= self.drop_layer(key, image).await?;
                 }
             }
             Ok(points) => {
                 describe(&mut record, points);
                 for (image, size) in &stem.images {
                     let checked = points.clone().checked_against(size.width, size.height);
-                    self.put_layer(key, image, &checked, &read.sha256).await?;
+                    met_other |= self.put_layer(key, image, &checked, &read.sha256).await?;
                     describe(&mut record, &checked);
                     record.state = PointsState::Applied;
                 }
                 judge(&mut record, points, &stem);
             }
         }
-        self.write_record(record).await
+        met_other |= self.write_record(record).await?;
+        Ok(Some(Applied {
+            etag: head.etag,
+            met_other,
+        }))
     }
 
-    async fn read(&self, key: &CsvKey, head: &Head) -> Result<ReadCsv, cellmill_store::Error> {
-        if head.size > self.limits.max_bytes {
-            let refusal = CsvRefusal::TooManyBytes {
-                n_bytes: head.size,
-                limit: self.limits.max_bytes,
-            };
-            return Ok(ReadCsv {
-                sha256: String::new(),
-                points: Err(refusal),
-            });
+    async fn read(&self, key: &CsvKey) -> Result<Option<(Head, ReadCsv)>, cellmill_store::Error> {
+        let limit = self.limits.max_bytes;
+        let object_key = ObjectKey::Points(key.clone());
+        let fetched = self.store.get_wanted(&object_key, |it| it.size <= limit);
+        let object = match fetched.await? {
+            None => return Ok(None),
+            Some(Wanted::Whole(object)) => object,
+            Some(Wanted::HeadOnly(head)) => {
+                let refusal = CsvRefusal::TooManyBytes {
+                    n_bytes: head.size,
+                    limit,
+                };
+                let read = ReadCsv {
+                    sha256: String::new(),
+                    points: Err(refusal),
+                };
+                return Ok(Some((head, read)));
+            }
+        };
+        let sha256 = sha256_hex(&object.bytes);
+        let points = self.parse(&object.bytes).await?;
+        Ok(Some((object.head, ReadCsv { sha256, points })))
+    }
+
+    /// A class that the tables of a moment ago don't know may be in those of now.
+    async fn parse(
+        &self,
+        bytes: &[u8],
+    ) -> Result<Result<Points, CsvRefusal>, cellmill_store::Error> {
+        let kept = self.classes.recent(&self.store).await?;
+        let met_unknown = Cell::new(false);
+        let points = points::parse(bytes, self.limits, |class| {
+            let is_known = kept.contains(class);
+            met_unknown.set(met_unknown.get() || !is_known);
+            is_known
+        });
+        if !met_unknown.get() {
+            return Ok(points);
         }
-        let bytes = self
-            .store
-            .get_bytes(&ObjectKey::Points(key.clone()))
-            .await?;
-        let classes = self.classes.known(&self.store).await?;
-        let sha256 = sha256_hex(&bytes);
-        let points = points::parse(&bytes, self.limits, |class| classes.contains(class));
-        Ok(ReadCsv { sha256, points })
+        let now = self.classes.known(&self.store).await?;
+        Ok(points::parse(bytes, self.limits, |class| {
+            now.contains(class)
+        }))
     }
 
     /// Enters the CSV under its stem; the answer names the images that are there.
@@ -217,15 +248,21 @@ impl Label {
         image: &ImageKey,
         points: &Points,
         sha256: &str,
-    ) -> Result<(), cellmill_store::Error> {
+    ) -> Result<bool, cellmill_store::Error> {
         let layer = CsvLayer {
             rows: points.rows.clone(),
             etag: None,
             sha256: sha256.to_owned(),
             n_rejected: points.n_rejected(),
         };
-        self.change_label(image, |label| label.put_csv(&key.date, layer.clone()))
-            .await
+        let mut met_other = false;
+        self.change_label(image, |label| {
+            let before = label.layers.csv.get(&key.date);
+            met_other |= before.is_some_and(|it| it.sha256 != layer.sha256);
+            label.put_csv(&key.date, layer.clone())
+        })
+        .await?;
+        Ok(met_other)
     }
 
     /// A file that can't be used says nothing about the image, also when an earlier one did.
@@ -233,9 +270,15 @@ impl Label {
         &self,
         key: &CsvKey,
         image: &ImageKey,
-    ) -> Result<(), cellmill_store::Error> {
-        self.change_label(image, |label| label.layers.csv.remove(&key.date).is_some())
-            .await
+    ) -> Result<bool, cellmill_store::Error> {
+        let mut met_other = false;
+        self.change_label(image, |label| {
+            let is_removed = label.layers.csv.remove(&key.date).is_some();
+            met_other |= is_removed;
+            is_removed
+        })
+        .await?;
+        Ok(met_other)
     }
 
     async fn change_label(
@@ -257,18 +300,33 @@ impl Label {
         swapped.await.map(drop)
     }
 
-    async fn write_record(&self, record: PointsRecord) -> Result<(), cellmill_store::Error> {
+    /// Says whether it was of other bytes before.
+    async fn write_record(&self, record: PointsRecord) -> Result<bool, cellmill_store::Error> {
         let key = ObjectKey::PointsRecord(record.key.clone());
-        let swapped = self.store.swap::<PointsRecord>(&key, |known| {
-            let is_same = known.is_some_and(|known| says_the_same(known, &record));
-            if is_same {
-                Decision::Keep
-            } else {
-                Decision::Write(record.clone())
-            }
-        });
-        swapped.await.map(drop)
+        let mut met_other = false;
+        let swapped = self
+            .store
+            .swap_assuming::<PointsRecord>(&key, None, |known| {
+                met_other |= known.is_some_and(|it| it.etag != record.etag);
+                let is_same = known.is_some_and(|known| says_the_same(known, &record));
+                if is_same {
+                    Decision::Keep
+                } else {
+                    Decision::Write(record.clone())
+                }
+            });
+        swapped.await?;
+        Ok(met_other)
     }
+}
+
+/// What was done with a CSV.
+#[derive(Debug)]
+struct Applied {
+    /// Of the bytes that were applied.
+    etag: String,
+    /// Was there something of other bytes of this CSV?
+    met_other: bool,
 }
 
 #[derive(Debug)]
@@ -344,13 +402,34 @@ fn refuse(record: &mut PointsRecord, code: &str, reason: String) {
 /// The class tables of the lab, kept until one of them changes.
 #[derive(Debug, Default)]
 pub struct ClassCache {
-    known: tokio::sync::Mutex<Option<(Vec<Version>, Arc<KnownClasses>)>>,
+    known: tokio::sync::Mutex<Option<Kept>>,
 }
+
+#[derive(Debug)]
+struct Kept {
+    version: Vec<Version>,
+    classes: Arc<KnownClasses>,
+    /// When the tables were last listed.
+    listed: Instant,
+}
+
+/// Tables are listed again after this long: until then a class that was taken out of one is still known.
+const RECENT: Duration = Duration::from_secs(10);
 
 /// Key and stamp of a table, from the listing.
 type Version = (String, chrono::DateTime<chrono::Utc>, u64);
 
 impl ClassCache {
+    /// As [`known`](Self::known), but as it was at most 10 s ago.
+    async fn recent(&self, store: &Store) -> Result<Arc<KnownClasses>, cellmill_store::Error> {
+        let kept = self.known.lock().await;
+        if let Some(kept) = kept.as_ref().filter(|it| it.listed.elapsed() < RECENT) {
+            return Ok(Arc::clone(&kept.classes));
+        }
+        drop(kept);
+        self.known(store).await
+    }
+
     /// The built-in classes and those of all tables. One listing, and reads only after a change.
     pub async fn known(&self, store: &Store) -> Result<Arc<KnownClasses>, cellmill_store::Error> {
         let listed: Vec<_> = store
@@ -361,11 +440,11 @@ impl ClassCache {
             .into_iter()
             .map(|it| (it.key, it.last_modified, it.size))
             .collect();
+        let listed = Instant::now();
         let mut kept = self.known.lock().await;
-        if let Some((known, classes)) = &*kept
-            && *known == version
-        {
-            return Ok(Arc::clone(classes));
+        if let Some(kept) = kept.as_mut().filter(|it| it.version == version) {
+            kept.listed = listed;
+            return Ok(Arc::clone(&kept.classes));
         }
         let mut tables = Vec::new();
         for (key, ..) in &version {
@@ -374,7 +453,11 @@ impl ClassCache {
             }
         }
         let classes = Arc::new(KnownClasses::new(&tables));
-        *kept = Some((version, Arc::clone(&classes)));
+        *kept = Some(Kept {
+            version,
+            classes: Arc::clone(&classes),
+            listed,
+        });
         Ok(classes)
     }
 }

@@ -18,6 +18,7 @@ mod points;
 mod project_rules;
 mod projects;
 mod status;
+mod upload_absent;
 mod upload_parts;
 mod upload_plan;
 mod uploads;

@@ -1,6 +1,6 @@
 //! Signed uploads: grants for files that are not there yet, and taking their bytes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::body::Body;
 use axum::extract::State;
@@ -20,6 +20,7 @@ use sha2::{Digest as _, Sha256};
 use utoipa::ToSchema;
 
 use super::documents::read_or_skip;
+use super::upload_absent::absent;
 use super::upload_plan::{Place, Planned, UploadFile, plan, refused};
 use crate::edge::{Error, ErrorBody, Json, JsonBody, Path};
 use crate::parts::App;
@@ -171,16 +172,28 @@ pub(crate) async fn grant_uploads(
             "`files` holds 1 to {MAX_FILES} files, not {n_files}"
         )));
     }
-    let files = stream::iter(request.files)
-        .map(|file| answer(&app, &person, file))
+    let planned: Vec<Result<Planned, Rejection>> = request
+        .files
+        .iter()
+        .map(|file| plan(file, &app.settings))
+        .collect();
+    let keys = planned.iter().flatten().map(|it| it.place.key().to_path());
+    let absent = absent(&app.store, keys).await?;
+    let files = stream::iter(planned)
+        .map(|planned| answer(&app, &person, planned, &absent))
         .buffered(FILES_AT_ONCE)
         .try_collect()
         .await?;
     Ok(Json(UploadAnswers { files }))
 }
 
-async fn answer(app: &App, person: &Person, file: UploadFile) -> Result<UploadAnswer, Error> {
-    let planned = match plan(&file, &app.settings) {
+async fn answer(
+    app: &App,
+    person: &Person,
+    planned: Result<Planned, Rejection>,
+    absent: &BTreeSet<String>,
+) -> Result<UploadAnswer, Error> {
+    let planned = match planned {
         Ok(planned) => planned,
         Err(why) => return Ok(UploadAnswer::refused(why)),
     };
@@ -194,7 +207,11 @@ async fn answer(app: &App, person: &Person, file: UploadFile) -> Result<UploadAn
     }
     let key = planned.place.key();
     let is_image = matches!(planned.place, Place::Image { .. });
-    let found = found(&app.store, &planned).await?;
+    let found = if absent.contains(&key.to_path()) {
+        Found::Nothing
+    } else {
+        found(&app.store, &planned).await?
+    };
     match found {
         Found::Other => return Ok(UploadAnswer::conflict(&key)),
         Found::Same => {
