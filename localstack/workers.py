@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import home as homes
 from home import Problem
@@ -28,7 +29,7 @@ def program(named, profile, build):
 
 def start(home, count, found, environment):
     """Starts workers of class cpu over the stack; `stop` ends them."""
-    known = []
+    known, processes = [], []
     for number in range(1, count + 1):
         with open(home.folder / f"worker-{number}.log", "wb") as log:
             process = subprocess.Popen(
@@ -38,6 +39,13 @@ def start(home, count, found, environment):
             )
         known.append({"pid": process.pid, "started": homes.started_at(process.pid)})
         home.workers.write_text(json.dumps(known))
+        processes.append(process)
+    # One that can't start says so at once.
+    time.sleep(0.5)
+    for number, process in enumerate(processes, 1):
+        if process.poll() is not None:
+            log = homes.tail(home.folder / f"worker-{number}.log")
+            raise Problem(f"worker {number} ended with status {process.returncode}\n{log}")
     return known
 
 
