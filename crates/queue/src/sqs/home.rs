@@ -224,8 +224,13 @@ impl Queue for SqsQueue {
             let asked = max - messages.len();
             let some = self.poll(queue, asked, visibility, left).await?;
             if !some.is_empty() {
+                // Less than a full answer: asking again would mostly be in vain.
+                let is_full = some.len() == asked.min(BATCH);
                 messages.extend(some);
-                continue;
+                if is_full {
+                    continue;
+                }
+                break;
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if !messages.is_empty() || left.is_zero() {
