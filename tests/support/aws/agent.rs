@@ -105,20 +105,21 @@ async fn answer(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::aws::client::http;
 
     #[tokio::test]
     async fn a_task_is_protected_from_its_word_on() {
         let agent = Agent::start().await.unwrap();
         let url = format!("{}/task-protection/v1/state", agent.uri());
-        let http = reqwest::Client::new();
+        let client = http();
         assert!(!agent.is_protected());
         for is_on in [true, false] {
             let body = json!({ "ProtectionEnabled": is_on, "ExpiresInMinutes": 10 });
-            let answer = http.put(&url).json(&body).send().await.unwrap();
+            let answer = client.put(&url).json(&body).send().await.unwrap();
             assert!(answer.status().is_success());
             assert_eq!(agent.is_protected(), is_on);
         }
-        let answer = http.put(&url).body("{}").send().await.unwrap();
+        let answer = client.put(&url).body("{}").send().await.unwrap();
         assert_eq!(answer.status(), 400);
         assert_eq!(agent.said().len(), 2);
     }

@@ -11,7 +11,8 @@ use super::operation;
 /// What requests are counted by.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Call {
-    /// `s3`, `sqs`, `cloudformation`, `lambda`, ... as the signature names it; `emulator` for its own addresses.
+    /// `s3`, `sqs`, `execute-api`, `lambda`, ... as the signature names it; `emulator` for unsigned requests to its own
+    /// addresses.
     pub service: String,
     /// `GetObject`, `SendMessageBatch`, ...
     pub operation: String,
@@ -53,10 +54,10 @@ impl Seen {
                 operation.to_owned(),
             )
         });
-        let service = if path.starts_with("/_") {
-            "emulator".to_owned()
-        } else if let Some(service) = signed_for {
+        let service = if let Some(service) = signed_for {
             service
+        } else if path.starts_with("/_") {
+            "emulator".to_owned()
         } else if let Some(("AmazonSQS", _)) = target {
             "sqs".to_owned()
         } else {
@@ -248,10 +249,11 @@ mod tests {
         let it = seen("POST", "/?Action=CreateStack", &[(name, &value)]);
         assert_eq!(it.call.service, "cloudformation");
         assert_eq!(it.call.operation, "CreateStack");
-        assert_eq!(
-            seen("GET", "/_localstack/health", &[]).call.service,
-            "emulator"
-        );
+        let own = seen("GET", "/_localstack/health", &[]);
+        assert_eq!(own.call.service, "emulator");
+        let (name, value) = signed("execute-api");
+        let door = seen("GET", "/_aws/execute-api/0/health", &[(name, &value)]);
+        assert_eq!(door.call.service, "execute-api");
     }
 
     #[test]

@@ -56,7 +56,7 @@ impl Aws {
             region: region.to_owned(),
             access_key: access_key.to_owned(),
             secret_key: secret_key.to_owned(),
-            http: reqwest::Client::new(),
+            http: http(),
         }
     }
 
@@ -142,12 +142,13 @@ impl Aws {
 
     /// One call of a service that speaks JSON, such as `AmazonSQS.SendMessage`.
     pub async fn json(&self, service: &str, target: &str, body: &Value) -> Result<Value> {
+        let version = if service == "logs" { "1.1" } else { "1.0" };
         let ask = Ask {
             service,
             method: Method::POST,
             path: "/".to_owned(),
             headers: vec![
-                ("content-type", "application/x-amz-json-1.0".to_owned()),
+                ("content-type", format!("application/x-amz-json-{version}")),
                 ("x-amz-target", target.to_owned()),
             ],
             body: serde_json::to_vec(body).context("write a request")?,
@@ -176,6 +177,13 @@ impl Answer {
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
+}
+
+/// A client for addresses of this machine.
+pub fn http() -> reqwest::Client {
+    // Built beside programs that speak TLS, `reqwest` wants to know with what. Twice is once.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::new()
 }
 
 /// What need not be encoded (RFC 3986).

@@ -1,11 +1,10 @@
 //! Functions of a stack: invoked, counted, given other settings.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::client::{Ask, Aws};
-use super::objects::element;
 
 /// Invocations and their time.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -61,54 +60,54 @@ pub async fn configure(aws: &Aws, function: &str, variables: &[(&str, &str)]) ->
     aws.send(ask).await?.into_ok(function).map(drop)
 }
 
-/// Invocations of a function so far, as AWS counts them.
+/// Invocations of a function so far, by the reports in its log: also those by queues.
 pub async fn invoked(aws: &Aws, function: &str) -> Result<Invoked> {
-    let n = metric(aws, function, "Invocations").await?;
-    let ms = metric(aws, function, "Duration").await?;
+    let mut durations = Vec::new();
+    let mut next = None::<String>;
+    loop {
+        let mut asked = json!({
+            "logGroupName": format!("/aws/lambda/{function}"),
+            "filterPattern": "REPORT",
+        });
+        if let Some(next) = &next {
+            asked["nextToken"] = json!(next);
+        }
+        let page = aws
+            .json("logs", "Logs_20140328.FilterLogEvents", &asked)
+            .await?;
+        let events = page["events"].as_array().into_iter().flatten();
+        durations.extend(events.filter_map(|it| duration_ms(it["message"].as_str()?)));
+        match page["nextToken"].as_str() {
+            Some(token) => next = Some(token.to_owned()),
+            None => break,
+        }
+    }
+    let n = durations.len() as f64;
+    let sum: f64 = durations.iter().sum();
     Ok(Invoked {
         n,
-        mean_ms: if n > 0.0 { ms / n } else { 0.0 },
+        mean_ms: if n > 0.0 { sum / n } else { 0.0 },
     })
 }
 
-/// The sum of a metric of the last and the next hours: no run lasts so long.
-async fn metric(aws: &Aws, function: &str, name: &str) -> Result<f64> {
-    let ask = Ask {
-        service: "monitoring",
-        method: Method::POST,
-        path: "/".to_owned(),
-        headers: vec![(
-            "content-type",
-            "application/x-www-form-urlencoded".to_owned(),
-        )],
-        body: form(&[
-            ("Action", "GetMetricStatistics"),
-            ("Version", "2010-08-01"),
-            ("Namespace", "AWS/Lambda"),
-            ("MetricName", name),
-            ("Dimensions.member.1.Name", "FunctionName"),
-            ("Dimensions.member.1.Value", function),
-            ("StartTime", "2000-01-01T00:00:00Z"),
-            ("EndTime", "2100-01-01T00:00:00Z"),
-            // A century in one step.
-            ("Period", "3155760000"),
-            ("Statistics.member.1", "Sum"),
-        ]),
-        ..Ask::default()
-    };
-    let xml = aws.send(ask).await?.into_ok(name)?.text();
-    let mut sum = 0.0;
-    for point in xml.split("<member>").skip(1) {
-        let text = element(point, "Sum").context("a point of a metric has a sum")?;
-        sum += text.parse::<f64>().context("a sum is a number")?;
-    }
-    Ok(sum)
+/// The time in the report of an invocation.
+fn duration_ms(line: &str) -> Option<f64> {
+    let fields = line.strip_prefix("REPORT ")?.split('\t');
+    let text = fields
+        .into_iter()
+        .find_map(|it| it.trim().strip_prefix("Duration: "))?;
+    text.split(' ').next()?.parse().ok()
 }
 
-fn form(fields: &[(&str, &str)]) -> Vec<u8> {
-    let pairs = fields.iter().map(|(name, value)| {
-        let value = super::client::encoded(value);
-        format!("{name}={value}")
-    });
-    pairs.collect::<Vec<_>>().join("&").into_bytes()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_tells_its_duration() {
+        let line =
+            "REPORT RequestId: 1\tDuration: 12.5 ms\tBilled Duration: 13 ms\tMemory Size: 2048 MB";
+        assert_eq!(duration_ms(line), Some(12.5));
+        assert_eq!(duration_ms("START RequestId: 1 REPORT"), None);
+    }
 }

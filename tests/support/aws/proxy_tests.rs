@@ -11,6 +11,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use super::client::http;
 use super::faults::{Fault, Only, Plan, Rule};
 use super::operation::Charge;
 use super::proxy::Proxy;
@@ -97,8 +98,8 @@ async fn requests_go_on_as_they_came_and_are_counted() {
     let path = "/bucket/records/img/b/c%20d/Images/%C3%A9+1.png.json?x-id=PutObject";
     // Larger than any one frame, so it streams.
     let body: Vec<u8> = (0..3_000_000_u32).map(|it| it as u8).collect();
-    let http = reqwest::Client::new();
-    let put = http.put(format!("{}{path}", proxy.endpoint()));
+    let client = http();
+    let put = client.put(format!("{}{path}", proxy.endpoint()));
     let answer = put.body(body.clone()).send().await.unwrap();
     assert_eq!(answer.headers()["etag"], "\"1\"");
     assert_eq!(answer.bytes().await.unwrap(), body);
@@ -126,9 +127,14 @@ async fn a_request_that_is_put_off_does_not_reach_the_upstream() {
     let upstream = Upstream::start().await;
     let proxy = Proxy::start(&upstream.address).await.unwrap();
     proxy.follow(always(Fault::SlowDown, Only::All));
-    let http = reqwest::Client::new();
+    let client = http();
     let url = format!("{}/bucket/img/a.png", proxy.endpoint());
-    let answer = http.put(&url).body(vec![7; 1 << 20]).send().await.unwrap();
+    let answer = client
+        .put(&url)
+        .body(vec![7; 1 << 20])
+        .send()
+        .await
+        .unwrap();
     assert_eq!(answer.status(), 503);
     assert!(
         answer
@@ -137,7 +143,7 @@ async fn a_request_that_is_put_off_does_not_reach_the_upstream() {
             .unwrap()
             .contains("<Code>SlowDown</Code>")
     );
-    let queue = http.post(proxy.endpoint());
+    let queue = client.post(proxy.endpoint());
     let queue = queue.header("x-amz-target", "AmazonSQS.SendMessage");
     let answer = queue.body("{}").send().await.unwrap();
     assert_eq!(answer.status(), 503);
@@ -152,7 +158,7 @@ async fn a_request_that_is_put_off_does_not_reach_the_upstream() {
     assert_eq!(proxy.counts().injected(Fault::SlowDown), 2);
 
     proxy.follow(Plan::default());
-    assert!(http.get(&url).send().await.unwrap().status().is_success());
+    assert!(client.get(&url).send().await.unwrap().status().is_success());
 }
 
 #[tokio::test]
@@ -160,14 +166,14 @@ async fn a_lost_answer_is_of_a_write_that_was_done() {
     let upstream = Upstream::start().await;
     let proxy = Proxy::start(&upstream.address).await.unwrap();
     proxy.follow(always(Fault::AnswerLost, Only::Writes));
-    let http = reqwest::Client::new();
+    let client = http();
     let url = format!("{}/bucket/labels/a.label", proxy.endpoint());
-    let answer = http.put(&url).body("once").send().await;
+    let answer = client.put(&url).body("once").send().await;
     assert!(answer.is_err(), "{answer:?}");
     let came = upstream.came();
     assert_eq!(came.len(), 1, "nobody tried again by itself");
     assert_eq!(came[0].body, "once");
-    assert!(http.get(&url).send().await.unwrap().status().is_success());
+    assert!(client.get(&url).send().await.unwrap().status().is_success());
     assert_eq!(proxy.counts().injected(Fault::AnswerLost), 1);
 }
 
@@ -176,11 +182,11 @@ async fn a_race_is_lost_only_by_conditional_writes() {
     let upstream = Upstream::start().await;
     let proxy = Proxy::start(&upstream.address).await.unwrap();
     proxy.follow(always(Fault::Conflict, Only::ConditionalWrites));
-    let http = reqwest::Client::new();
+    let client = http();
     let url = format!("{}/bucket/labels/a.label", proxy.endpoint());
-    let plain = http.put(&url).body("a").send().await.unwrap();
+    let plain = client.put(&url).body("a").send().await.unwrap();
     assert!(plain.status().is_success());
-    let swap = http.put(&url).header("if-match", "\"1\"");
+    let swap = client.put(&url).header("if-match", "\"1\"");
     let answer = swap.body("b").send().await.unwrap();
     assert_eq!(answer.status(), 409);
     let said = answer.text().await.unwrap();
@@ -192,7 +198,7 @@ async fn a_race_is_lost_only_by_conditional_writes() {
 async fn an_upstream_that_is_away_is_told_of() {
     let proxy = Proxy::start("http://127.0.0.1:1").await.unwrap();
     let url = format!("{}/bucket/a", proxy.endpoint());
-    let answer = reqwest::get(url).await.unwrap();
+    let answer = http().get(url).send().await.unwrap();
     assert_eq!(answer.status(), 502);
     assert!(Proxy::start("https://127.0.0.1:1").await.is_err());
 }

@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
+use super::client::http;
 use super::stack::free_port;
 use crate::show::child::Running;
+use crate::show::process::without_tools;
 use crate::show::wait::wait_until;
 
 /// A function that can be invoked.
@@ -39,6 +41,7 @@ impl Rie {
     ) -> Result<Self> {
         let (door, api) = (free_port()?, free_port()?);
         let mut command = Command::new(emulator);
+        without_tools(&mut command);
         command
             .args(["--runtime-interface-emulator-address"])
             .arg(format!("127.0.0.1:{door}"))
@@ -65,7 +68,7 @@ impl Rie {
         Ok(Self {
             emulator,
             url: format!("http://127.0.0.1:{door}/2015-03-31/functions/function/invocations"),
-            http: reqwest::Client::new(),
+            http: http(),
         })
     }
 

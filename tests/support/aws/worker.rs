@@ -8,8 +8,10 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use super::agent::Agent;
+use super::client::http;
 use super::stack::{Stack, free_port};
 use crate::show::child::Running;
+use crate::show::process::without_tools;
 use crate::show::wait::wait_until;
 
 /// A running `worker-gpu`, with an agent of its own that hears when it may be ended.
@@ -37,6 +39,7 @@ impl Worker {
         let agent = Agent::start().await?;
         let health = format!("127.0.0.1:{}", free_port()?);
         let mut command = Command::new(program);
+        without_tools(&mut command);
         command
             .args(["--class", "cpu", "--device", "cpu"])
             .args(["--store", stack.variable("CELLMILL_STORE")?])
@@ -57,14 +60,17 @@ impl Worker {
             health: format!("http://{health}/health"),
         };
         worker.wait_until_healthy().await?;
-        let log = worker.process.log()?;
-        let id = log.lines().find_map(id_of).context("a worker names itself");
-        worker.id = id?;
+        let pause = Duration::from_millis(20);
+        let limit = Duration::from_secs(20);
+        worker.id = wait_until("a worker names itself", limit, pause, async || {
+            Ok(worker.process.log()?.lines().find_map(id_of))
+        })
+        .await?;
         Ok(worker)
     }
 
     async fn wait_until_healthy(&mut self) -> Result<()> {
-        let (health, process) = (self.health.clone(), &mut self.process);
+        let (health, process, http) = (&self.health, &mut self.process, http());
         let pause = Duration::from_millis(50);
         wait_until(
             "a worker is well",
@@ -72,7 +78,7 @@ impl Worker {
             pause,
             async || {
                 ensure!(process.is_alive(), "the worker ended: {}", process.log()?);
-                let answer = reqwest::get(&health).await;
+                let answer = http.get(health).send().await;
                 let is_well = answer.is_ok_and(|it| it.status().is_success());
                 Ok(is_well.then_some(()))
             },

@@ -29,6 +29,20 @@ pub const RUN_FIELDS: [&str; 9] = [
     "label_rev",
 ];
 
+/// As [`RUN_FIELDS`], between two homes: who asked is another one behind each door.
+pub const HOME_FIELDS: [&str; 10] = [
+    "rev",
+    "write",
+    "etag",
+    "received_at",
+    "recorded_at",
+    "at",
+    "times",
+    "history",
+    "label_rev",
+    "by",
+];
+
 /// The content of one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Content {
@@ -45,12 +59,21 @@ pub struct Tree(BTreeMap<String, Content>);
 impl Tree {
     /// All files byte by byte: for runs that must not have changed anything.
     pub fn exact(root: &Path) -> Result<Self> {
-        Self::read(root, |_| false)
+        Self::read(root, |_| false, &[])
     }
 
     /// Results byte by byte, records and labels without [`RUN_FIELDS`]; logs are left out.
     pub fn of_results(root: &Path) -> Result<Self> {
-        let mut tree = Self::read(root, is_record)?;
+        Self::results(root, &RUN_FIELDS)
+    }
+
+    /// As [`Tree::of_results`], to be compared with another home: documents without [`HOME_FIELDS`].
+    pub fn of_home(root: &Path) -> Result<Self> {
+        Self::results(root, &HOME_FIELDS)
+    }
+
+    fn results(root: &Path, left_out: &[&str]) -> Result<Self> {
+        let mut tree = Self::read(root, is_record, left_out)?;
         tree.0.retain(|key, _| !key.ends_with("/log.txt"));
         Ok(tree)
     }
@@ -73,7 +96,7 @@ impl Tree {
         .await
     }
 
-    fn read(root: &Path, is_document: impl Fn(&str) -> bool) -> Result<Self> {
+    fn read(root: &Path, is_document: impl Fn(&str) -> bool, left_out: &[&str]) -> Result<Self> {
         let mut tree = BTreeMap::new();
         for (key, path) in files_below(root)? {
             if LEFT_OUT.iter().any(|it| key.starts_with(it)) {
@@ -83,7 +106,7 @@ impl Tree {
             let content = if is_document(&key) {
                 let mut document =
                     serde_json::from_slice(&bytes).with_context(|| format!("{key} is no JSON"))?;
-                strip(&mut document);
+                strip(&mut document, left_out);
                 Content::Document(document)
             } else {
                 Content::Bytes(sha256_hex(&bytes))
@@ -128,13 +151,13 @@ fn is_record(key: &str) -> bool {
     is_document && (!is_result || is_swapped || key.contains("/inputs/"))
 }
 
-fn strip(value: &mut Value) {
+fn strip(value: &mut Value, left_out: &[&str]) {
     match value {
         Value::Object(fields) => {
-            fields.retain(|name, _| !RUN_FIELDS.contains(&name.as_str()));
-            fields.values_mut().for_each(strip);
+            fields.retain(|name, _| !left_out.contains(&name.as_str()));
+            fields.values_mut().for_each(|it| strip(it, left_out));
         }
-        Value::Array(items) => items.iter_mut().for_each(strip),
+        Value::Array(items) => items.iter_mut().for_each(|it| strip(it, left_out)),
         _ => {}
     }
 }
@@ -167,7 +190,7 @@ mod tests {
     #[test]
     fn a_document_is_compared_without_what_tells_of_the_run() {
         let mut a = json!({"rev": 1, "state": "ok", "parts": [{"at": "now", "n": 1}]});
-        strip(&mut a);
+        strip(&mut a, &RUN_FIELDS);
         assert_eq!(a, json!({"state": "ok", "parts": [{"n": 1}]}));
     }
 

@@ -70,3 +70,16 @@ pub(crate) async fn dataset(door: &Door, dir: &str, batches: &[&str]) -> Result<
     let made = door.json(&args).await;
     made.map(drop).with_context(|| format!("data set {dir}"))
 }
+
+/// The classes of a folder, sent as a folder without photographs: what is put into the bucket by hand has none.
+pub(crate) async fn define_classes(door: &Door, folder: &Folder, place: &Path) -> Result<()> {
+    let classes = folder.path.join("classes.json");
+    if !classes.exists() {
+        return Ok(());
+    }
+    for part in ["img", "csv"] {
+        std::fs::create_dir_all(place.join(part)).context("make a folder")?;
+    }
+    std::fs::copy(&classes, place.join("classes.json")).context("copy classes.json")?;
+    import(door, place).await
+}

@@ -39,7 +39,7 @@ struct Options {
     /// Objects of the scenario `pump` [default: 10000; 400 with --quick]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(20..))]
     objects: Option<u32>,
-    /// Waiting units of the scenario `scaling` [default: 5000; 200 with --quick]
+    /// Waiting units of the scenario `scaling` [default: 5000; 800 with --quick]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(20..=10_000))]
     units: Option<u32>,
     /// The zips of the functions
@@ -64,7 +64,7 @@ async fn main() -> ExitCode {
     let few = |all: u32, some: u32| if show.options.quick { some } else { all };
     let lab = Lab {
         n_objects: options.objects.unwrap_or(few(10_000, 400)),
-        n_units: options.units.unwrap_or(few(5_000, 200)),
+        n_units: options.units.unwrap_or(few(5_000, 800)),
         port: options.endpoint_port,
         lambdas: options.lambdas,
         state: options.state,

@@ -8,12 +8,14 @@ use cellmill_tests::aws::functions::invoked;
 use cellmill_tests::aws::mirror::mirror;
 use cellmill_tests::aws::notifications::redirect;
 use cellmill_tests::aws::queues::Queue;
-use cellmill_tests::aws::{Outlets, Pump, Stack};
+use cellmill_tests::aws::{Door, Outlets, Pump, Stack};
 use cellmill_tests::show::Figures;
+use cellmill_tests::show::data::Folder;
 use cellmill_tests::show::place::say;
 use cellmill_tests::show::tree::Tree;
 use cellmill_tests::show::wait::wait_until;
 
+use crate::flow::define_classes;
 use crate::lab::Lab;
 use crate::material::objects;
 use crate::settled::{queues_are_empty, sweep};
@@ -36,8 +38,10 @@ pub(super) async fn run(lab: &Lab<'_>, figures: &mut Figures) -> Result<()> {
     let objects = objects(&folder)?;
     figures.told("pump.objects", objects.len() as f64, "objects");
 
-    let calm = undisturbed(lab, &objects, &place.join("calm")).await?;
+    let calm = undisturbed(lab, &folder, &objects, &place).await?;
     let stack = lab.stack().await?;
+    let door = Door::of_stack(&lab.show.program, &stack)?;
+    define_classes(&door, &folder, &place.join("classes")).await?;
     let begun = Instant::now();
     let staging = stage(&stack, &objects).await?;
     let outlets = Outlets {
@@ -92,11 +96,18 @@ pub(super) async fn run(lab: &Lab<'_>, figures: &mut Figures) -> Result<()> {
 }
 
 /// The same objects with every event once, as the bucket itself sends them.
-async fn undisturbed(lab: &Lab<'_>, objects: &Objects, place: &Path) -> Result<Tree> {
+async fn undisturbed(
+    lab: &Lab<'_>,
+    folder: &Folder,
+    objects: &Objects,
+    place: &Path,
+) -> Result<Tree> {
     let stack = lab.stack().await?;
+    let door = Door::of_stack(&lab.show.program, &stack)?;
+    define_classes(&door, folder, &place.join("classes")).await?;
     stack.bucket().put_all(objects.clone()).await?;
     queues_are_empty(&stack, LIMIT).await?;
-    let tree = disturbed(&stack, place).await?;
+    let tree = disturbed(&stack, &place.join("calm")).await?;
     stack.down().await?;
     Ok(tree)
 }

@@ -12,7 +12,7 @@ use cellmill_tests::show::data::Folder;
 use cellmill_tests::show::place::say;
 use serde_json::Value;
 
-use crate::flow::{DATASET, TRAINED, dataset, import};
+use crate::flow::{DATASET, TRAINED, dataset, define_classes, import};
 use crate::lab::Lab;
 use crate::material::{objects, photographs};
 use crate::settled::{no_job_is_open, queues_are_empty};
@@ -35,6 +35,8 @@ pub(super) async fn run(lab: &Lab<'_>, figures: &mut Figures) -> Result<()> {
     let stack = lab.proxied_stack().await?;
     let proxy = stack.proxy()?;
 
+    let door = Door::of_stack(&lab.show.program, &stack)?;
+    define_classes(&door, &folder, &place.join("classes")).await?;
     let functions = images(&stack, proxy, &folder, figures).await?;
     kept(&place, "ingest-and-label", &functions)?;
     let cells = of_jobs(lab, &stack, &folder, figures, &place).await?;
@@ -63,10 +65,11 @@ pub(super) async fn run(lab: &Lab<'_>, figures: &mut Figures) -> Result<()> {
         let figure = format!("requests.dollars_per_million_images.{name}");
         figures.told(&figure, dollars.as_f64().unwrap_or(f64::NAN), "dollars");
     }
+    stack.down().await?;
     import_alone(lab, figures, &place).await
 }
 
-/// Photographs and points put by hand, so that nothing but `ingest` and `label` asks.
+/// Photographs put by hand and then their points, so that nothing but `ingest` and `label` asks.
 async fn images(
     stack: &Stack,
     proxy: &Proxy,
@@ -79,8 +82,12 @@ async fn images(
         "each image of the data has one CSV"
     );
     let before = proxy.counts();
-    stack.bucket().put_all(objects(folder)?).await?;
-    queues_are_empty(stack, LIMIT).await?;
+    let is_image = |it: &(String, Vec<u8>)| it.0.starts_with("img/");
+    let (images, points): (Vec<_>, Vec<_>) = objects(folder)?.into_iter().partition(is_image);
+    for some in [images, points] {
+        stack.bucket().put_all(some).await?;
+        queues_are_empty(stack, LIMIT).await?;
+    }
     let counts = proxy.counts().since(&before);
     let s3 = counts.of_service("s3") as f64 / n_images;
     figures.at_most("requests.s3_per_image", s3, "requests", MAX_S3);
@@ -89,26 +96,30 @@ async fn images(
         let figure = format!("requests.s3_per_image.{name}");
         figures.told(&figure, n, "requests");
     }
-    // The bucket sends each event; Lambda receives and deletes a batch for each invocation. Neither passes the proxy.
+    let sqs = sqs_of(stack, &counts, figures, "requests", n_images).await?;
+    figures.at_most("requests.sqs_per_image", sqs, "requests", MAX_SQS);
+    Ok(counts)
+}
+
+/// Requests to SQS for an image with its CSV. The bucket sends each event, and Lambda receives and deletes a batch for
+/// each invocation; neither passes the proxy.
+async fn sqs_of(
+    stack: &Stack,
+    counts: &Counts,
+    figures: &mut Figures,
+    name: &str,
+    n_images: f64,
+) -> Result<f64> {
     let mut sqs = counts.of_service("sqs") as f64 + 2.0 * n_images;
     for function in ["ingest", "label"] {
         let invoked = invoked(&stack.unseen(), &stack.function(function)).await?;
         sqs += 2.0 * invoked.n;
-        let figure = format!("requests.{function}");
-        figures.told(
-            &format!("{figure}.invocations"),
-            invoked.n / n_images,
-            "per image",
-        );
-        figures.told(&format!("{figure}.duration"), invoked.mean_ms, "ms, mean");
+        let figure = |it: &str| format!("{name}.{function}.{it}");
+        let per_image = invoked.n / n_images;
+        figures.told(&figure("invocations"), per_image, "per image");
+        figures.told(&figure("duration"), invoked.mean_ms, "ms, mean");
     }
-    figures.at_most(
-        "requests.sqs_per_image",
-        sqs / n_images,
-        "requests",
-        MAX_SQS,
-    );
-    Ok(counts)
+    Ok(sqs / n_images)
 }
 
 /// Data set and training, by the worker's own requests. Says how many cells there are.

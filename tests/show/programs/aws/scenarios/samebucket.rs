@@ -9,7 +9,7 @@ use cellmill_tests::aws::{Door, Stack};
 use cellmill_tests::show::data::{Folder, files_below};
 use cellmill_tests::show::place::say;
 use cellmill_tests::show::process::Mill;
-use cellmill_tests::show::tree::{RUN_FIELDS, Tree};
+use cellmill_tests::show::tree::{HOME_FIELDS, Tree};
 use cellmill_tests::show::wait::no_job_is_open;
 use cellmill_tests::show::{Figures, Show};
 
@@ -32,7 +32,7 @@ pub(super) async fn run(lab: &Lab<'_>, figures: &mut Figures) -> Result<()> {
     stack.down().await?;
 
     figures.told("samebucket.compared_files", home.n_files() as f64, "files");
-    let n_fields = RUN_FIELDS.len() as f64;
+    let n_fields = HOME_FIELDS.len() as f64;
     figures.at_most(
         "samebucket.fields_not_compared",
         n_fields,
@@ -71,7 +71,7 @@ pub(super) async fn standalone(show: &Show, folder: &Folder, root: &Path) -> Res
     let took = flow::run(&Door::of_mill(&show.program, &mill), folder).await?;
     took.tell();
     no_job_is_open(root, LIMIT).await?;
-    let tree = Tree::still(root, Tree::of_results, LIMIT).await?;
+    let tree = Tree::still(root, Tree::of_home, LIMIT).await?;
     mill.stop().await?;
     Ok(tree)
 }
@@ -92,5 +92,5 @@ pub(super) async fn on_stack(
     worker.stop().await?;
     let copy = place.join("mirror");
     mirror(&stack.bucket(), &copy).await?;
-    Tree::of_results(&copy)
+    Tree::of_home(&copy)
 }

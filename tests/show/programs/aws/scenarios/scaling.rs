@@ -10,9 +10,10 @@ use cellmill_tests::aws::{Door, Stack, Worker};
 use cellmill_tests::show::Figures;
 use cellmill_tests::show::http::text;
 use cellmill_tests::show::place::say;
+use reqwest::Method;
 use serde_json::Value;
 
-use crate::flow::DATASET;
+use crate::flow::{DATASET, TRAINED, define_classes};
 use crate::lab::Lab;
 use crate::material::objects;
 use crate::settled::{queues_are_empty, sweep};
@@ -21,8 +22,10 @@ const LIMIT: Duration = Duration::from_mins(30);
 const WORKERS: [usize; 3] = [1, 2, 4];
 /// How long each number of workers is watched.
 const WATCHED: Duration = Duration::from_mins(1);
-const QUICK_WATCHED: Duration = Duration::from_secs(15);
+const QUICK_WATCHED: Duration = Duration::from_secs(8);
 const PAUSE: Duration = Duration::from_secs(2);
+/// A training of some tens of seconds, however many cells there are.
+const SHORT: [&str; 6] = ["--scale", "small", "--resize", "32", "--time", "20s"];
 /// The most tasks that the replay may want.
 const MOST: f64 = 20.0;
 /// The class whose policy is taken. Those of the other class are the same lines.
@@ -42,6 +45,7 @@ pub(super) async fn run(lab: &Lab<'_>, figures: &mut Figures) -> Result<()> {
     let assemble = stack.function("assemble");
     let one = [("CELLMILL_IMAGES_PER_UNIT", "1")];
     configure(&stack.unseen(), &assemble, &one).await?;
+    define_classes(&door, &folder, &place.join("classes")).await?;
     stack.bucket().put_all(objects(&folder)?).await?;
     queues_are_empty(&stack, LIMIT).await?;
     let args = ["dataset", "create", "--type", "1", "--dir", DATASET];
@@ -83,15 +87,29 @@ pub(super) async fn run(lab: &Lab<'_>, figures: &mut Figures) -> Result<()> {
         );
     }
     // To its end: that is where tasks are taken away.
-    while n_ended(&door).await? < n_units {
+    while !has_ended(&door, &format!("data/{DATASET}")).await? {
         tokio::time::sleep(PAUSE).await;
         series.push(moment(&stack, &door, begun, &workers).await?);
         anyhow::ensure!(begun.elapsed() < LIMIT, "the units do not end");
     }
-    for _ in 0..5 {
-        tokio::time::sleep(PAUSE).await;
+    // One long unit among idle workers: the policy wants fewer of them, and must not take this one.
+    let train = [
+        "train",
+        DATASET,
+        "--dir",
+        TRAINED,
+        "--seed",
+        "1",
+        "--no-wait",
+    ];
+    door.json(&[&train[..], &SHORT].concat()).await?;
+    while !has_ended(&door, &format!("train/{TRAINED}")).await? {
+        tokio::time::sleep(PAUSE / 4).await;
         series.push(moment(&stack, &door, begun, &workers).await?);
+        anyhow::ensure!(begun.elapsed() < LIMIT, "the training does not end");
     }
+    tokio::time::sleep(PAUSE).await;
+    series.push(moment(&stack, &door, begun, &workers).await?);
     judge(figures, &series)?;
     for worker in workers {
         worker.stop().await?;
@@ -102,10 +120,12 @@ pub(super) async fn run(lab: &Lab<'_>, figures: &mut Figures) -> Result<()> {
 fn judge(figures: &mut Figures, series: &[Moment]) -> Result<()> {
     let template = repository().join("infra/template.yaml");
     let template = std::fs::read_to_string(&template).context("read the template")?;
-    let replay = Replay {
-        policy: Policy::read(&template, CLASS)?,
-        most: MOST,
-    };
+    let mut policy = Policy::read(&template, CLASS)?;
+    let cooldown = policy.scale_in_cooldown_s;
+    figures.told("scaling.scale_in_cooldown", cooldown, "s");
+    // Stricter than it is: any moment may be one at which tasks are taken away.
+    policy.scale_in_cooldown_s = 0.0;
+    let replay = Replay { policy, most: MOST };
     figures.said("scaling.expression", replay.policy.text.clone().into(), "");
     figures.told(
         "scaling.target",
@@ -122,7 +142,8 @@ fn judge(figures: &mut Figures, series: &[Moment]) -> Result<()> {
     figures.at_least("scaling.most_wanted", highest, "workers", MOST);
     let last = replayed.desired.last().copied().unwrap_or(f64::NAN);
     figures.at_most("scaling.wanted_at_the_end", last, "workers", 0.0);
-    figures.told("scaling.scale_ins", replayed.scale_ins as f64, "times");
+    let scale_ins = replayed.scale_ins as f64;
+    figures.at_least("scaling.wanted_fewer_workers", scale_ins, "moments", 1.0);
     figures.told("scaling.workers_ended", replayed.ended as f64, "workers");
     for (name, n) in [
         ("workers_ended_with_a_unit", replayed.ended_with_unit),
@@ -133,7 +154,9 @@ fn judge(figures: &mut Figures, series: &[Moment]) -> Result<()> {
     ] {
         figures.exactly(&format!("scaling.{name}"), n, "workers", 0);
     }
-    say(format_args!("  wanted {:?}", replayed.desired));
+    let mut wanted = replayed.desired;
+    wanted.dedup();
+    say(format_args!("  wanted {wanted:?}"));
     Ok(())
 }
 
@@ -151,6 +174,12 @@ async fn wait_for_units(door: &Door) -> Result<Value> {
         );
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+async fn has_ended(door: &Door, job: &str) -> Result<bool> {
+    let job = door.get(&format!("/api/v1/jobs/{job}")).await?;
+    anyhow::ensure!(job["state"] != "failed", "a job failed: {}", job["error"]);
+    Ok(job["state"] == "done")
 }
 
 async fn n_ended(door: &Door) -> Result<usize> {
@@ -184,10 +213,16 @@ async fn moment(stack: &Stack, door: &Door, begun: Instant, workers: &[Worker]) 
 }
 
 /// Units that are worked on, and by whom.
-async fn holders(door: &Door) -> Result<Vec<(u64, String)>> {
-    let job = door.get(&format!("/api/v1/jobs/data/{DATASET}")).await?;
-    let running = job["running"].as_array().into_iter().flatten();
-    Ok(running
-        .map(|it| (it["unit"].as_u64().unwrap_or(u64::MAX), text(&it["owner"])))
-        .collect())
+async fn holders(door: &Door) -> Result<Vec<(String, String)>> {
+    let mut holders = Vec::new();
+    for job in [format!("data/{DATASET}"), format!("train/{TRAINED}")] {
+        let path = format!("/api/v1/jobs/{job}");
+        let (status, view) = door.ask(Method::GET, &path, &[], None).await?;
+        if !status.is_success() {
+            continue;
+        }
+        let running = view["running"].as_array().into_iter().flatten();
+        holders.extend(running.map(|it| (format!("{job}/{}", it["unit"]), text(&it["owner"]))));
+    }
+    Ok(holders)
 }
