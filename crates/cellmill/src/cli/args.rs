@@ -42,9 +42,9 @@ pub enum Command {
     Preannotate(label_types::PreannotateCommand),
     #[command(subcommand)]
     Jobs(jobs::JobsCommand),
-    Show(show::ShowArgs),
     #[command(subcommand)]
     Dead(dead::DeadCommand),
+    Show(show::ShowArgs),
     Synth(synth::SynthArgs),
     Janitor(janitor::JanitorArgs),
     Verify(verify::VerifyArgs),
