@@ -11,7 +11,6 @@ use serde_json::Value;
 use super::client::http;
 use super::stack::free_port;
 use crate::show::child::Running;
-use crate::show::process::without_tools;
 use crate::show::wait::wait_until;
 
 /// A function that can be invoked.
@@ -41,7 +40,6 @@ impl Rie {
     ) -> Result<Self> {
         let (door, api) = (free_port()?, free_port()?);
         let mut command = Command::new(emulator);
-        without_tools(&mut command);
         command
             .args(["--runtime-interface-emulator-address"])
             .arg(format!("127.0.0.1:{door}"))

@@ -11,7 +11,6 @@ use super::agent::Agent;
 use super::client::http;
 use super::stack::{Stack, free_port};
 use crate::show::child::Running;
-use crate::show::process::without_tools;
 use crate::show::wait::wait_until;
 
 /// A running `worker-gpu`, with an agent of its own that hears when it may be ended.
@@ -39,7 +38,6 @@ impl Worker {
         let agent = Agent::start().await?;
         let health = format!("127.0.0.1:{}", free_port()?);
         let mut command = Command::new(program);
-        without_tools(&mut command);
         command
             .args(["--class", "cpu", "--device", "cpu"])
             .args(["--store", stack.variable("CELLMILL_STORE")?])

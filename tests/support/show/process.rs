@@ -38,7 +38,6 @@ impl Program {
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.path);
         command.args(args).stdin(Stdio::null());
-        without_tools(&mut command);
         command
     }
 
@@ -238,13 +237,6 @@ impl Drop for Mill {
             let _ = self.child.kill();
             let _ = self.child.wait();
         }
-    }
-}
-
-/// Leaves variables out that are for scripts: programs refuse settings that they do not know.
-pub fn without_tools(command: &mut Command) {
-    for variable in ["CELLMILL_MINISTACK_VENV", "CELLMILL_LOCALSTACK_VENV"] {
-        command.env_remove(variable);
     }
 }
 
