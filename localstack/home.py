@@ -120,7 +120,7 @@ def call(command):
 # ---- The process
 
 
-def start(engine, python, home, port, auth):
+def start(engine, python, home, port, auth, endpoint=None):
     """Starts the emulator on 127.0.0.1 and waits until it is healthy; says the seconds that took."""
     if answers(port):
         raise Problem(f"port {port} of 127.0.0.1 is taken by another program\nhint: choose one with `--port`")
@@ -128,7 +128,7 @@ def start(engine, python, home, port, auth):
     began = time.monotonic()
     with open(home.log, "wb") as log:
         process = subprocess.Popen(
-            command(engine, python), cwd=home.work, env=variables(engine, home, port, auth),
+            command(engine, python), cwd=home.work, env=variables(engine, home, port, auth, endpoint),
             stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
         )
     known = {"pid": process.pid, "started": started_at(process.pid), "engine": engine, "port": port, "auth": auth}
@@ -155,13 +155,13 @@ def command(engine, python):
     return [str(python), str(HERE / "localstack_host.py")]
 
 
-def variables(engine, home, port, auth):
+def variables(engine, home, port, auth, endpoint=None):
     """The emulator's environment. Functions inherit it, so nothing of the caller's goes in but the search path."""
     folder = str(home.work)
     common = {
         "PATH": os.environ.get("PATH", os.defpath), "HOME": folder, "TMPDIR": folder, "LANG": "C.UTF-8",
         # Functions find the emulator by this; the template knows nothing of it.
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_ENDPOINT_URL": endpoint or f"http://127.0.0.1:{port}",
         "AWS_EC2_METADATA_DISABLED": "true",
     }
     if engine == "ministack":

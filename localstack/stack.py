@@ -117,10 +117,10 @@ def reasons(cloudformation, stack):
     return "\n".join(said) or "hint: the emulator's log says more"
 
 
-def settings(port, outputs):
+def settings(endpoint, outputs):
     """The environment of a client, a worker or a test against this stack."""
     found = {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_ENDPOINT_URL": endpoint,
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
         "AWS_ACCESS_KEY_ID": "test",
@@ -134,7 +134,7 @@ def settings(port, outputs):
         # The stack says http://<id>.execute-api.localhost:<port>, a name that not every machine resolves. The same door
         # has an address with a number.
         api = outputs["ApiUrl"].split("//", 1)[-1].split(".", 1)[0]
-        found["CELLMILL_ENDPOINT"] = f"http://127.0.0.1:{port}/_aws/execute-api/{api}"
+        found["CELLMILL_ENDPOINT"] = f"{endpoint}/_aws/execute-api/{api}"
     return found
 
 

@@ -128,7 +128,7 @@ fn with_header(signed: &SignedUpload, name: &str, value: Option<&str>) -> Signed
 
 #[tokio::test]
 async fn a_signed_put_is_taken_once_and_declares_its_hash() {
-    let Some(home) = home().await else { return };
+    let home = home().await;
     let bytes = b"the granted bytes";
     let grant = grant(bytes);
     assert_eq!(home.put(&grant, bytes).await.0, 200);
@@ -152,7 +152,7 @@ async fn a_signed_put_is_taken_once_and_declares_its_hash() {
 
 #[tokio::test]
 async fn anything_but_the_granted_put_is_refused() {
-    let Some(home) = home().await else { return };
+    let home = home().await;
     let bytes = b"the granted bytes";
     let grant = grant(bytes);
     let signed = home.uploads.sign(&grant).await.unwrap();
@@ -222,7 +222,7 @@ fn large(shade: u8) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_large_file_resumes_where_it_broke_off() {
-    let Some(home) = home().await else { return };
+    let home = home().await;
     let bytes = large(7);
     let wish = wish(&bytes);
     let parts: Vec<&[u8]> = bytes.chunks(PART).collect();
@@ -284,7 +284,7 @@ async fn a_large_file_resumes_where_it_broke_off() {
 /// The answer of a completion was lost before the session could be marked.
 #[tokio::test]
 async fn a_completion_whose_answer_was_lost_is_the_same_success() {
-    let Some(home) = home().await else { return };
+    let home = home().await;
     let bytes = large(8);
     let session = home.sessions.open(&wish(&bytes)).await.unwrap();
     for (part, number) in bytes.chunks(PART).zip(1..) {
@@ -311,7 +311,7 @@ async fn a_completion_whose_answer_was_lost_is_the_same_success() {
 
 #[tokio::test]
 async fn an_upload_that_s3_forgot_begins_again_under_the_same_session() {
-    let Some(home) = home().await else { return };
+    let home = home().await;
     let bytes = large(7);
     let wish = wish(&bytes);
     let at_once = futures::future::join_all((0..4).map(|_| home.sessions.open(&wish))).await;
@@ -348,7 +348,7 @@ async fn an_upload_that_s3_forgot_begins_again_under_the_same_session() {
 
 #[tokio::test]
 async fn a_signed_read_says_what_the_bytes_are() {
-    let Some(home) = home().await else { return };
+    let home = home().await;
     let bytes = b"<html>";
     let grant = grant(bytes);
     assert_eq!(home.put(&grant, bytes).await.0, 200);
