@@ -1,4 +1,4 @@
-//! The Lambda `janitor`: sweeps by a schedule, `{"sweep":"jobs"}` every minute and `{"sweep":"images"}` every hour.
+//! The Lambda `janitor`: sweeps by a schedule, `{"sweep":"jobs"}` every minute and `{"sweep":"images"}` every day.
 //!
 //! A sweep over jobs also tells how much waits, as metrics in the log (the embedded metric format of AWS): workers
 //! are scaled by them.
