@@ -64,6 +64,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "cellmill-worker-gpu",
         &[
+            "cellmill-aws",
             "cellmill-core",
             "cellmill-store",
             "cellmill-queue",

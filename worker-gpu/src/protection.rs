@@ -29,11 +29,17 @@ pub(crate) async fn protect(held: watch::Receiver<usize>, shutdown: Cancellation
     };
     let agent = Agent {
         url: format!("{}/task-protection/v1/state", agent.trim_end_matches('/')),
-        http: reqwest::Client::new(),
+        http: client(),
     };
     shutdown.run_until_cancelled(agent.follow(held)).await;
     // At shutdown the units are handed back anyhow; ECS need not wait for us.
     agent.put(false).await;
+}
+
+/// The agent speaks plain HTTP, but a client is not made without TLS that works.
+fn client() -> reqwest::Client {
+    cellmill_aws::install_tls();
+    reqwest::Client::new()
 }
 
 struct Agent {
@@ -131,7 +137,7 @@ mod tests {
                 stream.write_all(answer).await.unwrap();
             }
         });
-        let http = reqwest::Client::new();
+        let http = client();
         (Agent { url, http }, states)
     }
 
