@@ -3,6 +3,8 @@
 //! `tests/cloud/run` starts the emulator and this program. The address is taken from `AWS_ENDPOINT_URL`, as every
 //! program of Cellmill takes it.
 
+#![expect(clippy::unwrap_used, reason = "what tests share panics as tests do")]
+
 mod flow;
 mod queue;
 mod store;

@@ -21,7 +21,7 @@ use super::stages::{self, Place, Stages};
 /// Examples:
 ///   cellmill demo
 ///   cellmill demo --from ./my-lab --root ./tried-out --stay
-///   cellmill demo --endpoint "$CELLMILL_ENDPOINT"
+///   cellmill demo --endpoint URL
 #[derive(Clone, Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct DemoArgs {
