@@ -59,7 +59,7 @@ pub struct RedriveArgs {
     home: HomeArgs,
     #[command(flatten)]
     filter: Filter,
-    /// All that the filters leave; without this, only say what would be sent
+    /// Send all that the filters leave
     #[arg(long, group = "which")]
     all: bool,
     /// Only say what would be sent
