@@ -209,9 +209,15 @@ impl Way<'_> {
         })
     }
 
+    /// The batches of the folder that was sent: a server elsewhere may hold others, which are none of our business.
     async fn batches(&self) -> Result<Vec<BatchId>, Error> {
+        let ours = self.from.join("img");
         let images = self.client.images(&[("state", "ok")]).await?;
-        let mut batches: Vec<BatchId> = images.into_iter().map(|it| it.key.batch).collect();
+        let mut batches: Vec<BatchId> = images
+            .into_iter()
+            .map(|it| it.key.batch)
+            .filter(|it| ours.join(it.as_str()).is_dir())
+            .collect();
         batches.sort();
         batches.dedup();
         Ok(batches)
