@@ -20,8 +20,6 @@ struct Order {
 enum Sweep {
     Jobs,
     Images,
-    /// Every job that is not ended is looked at, silent or not.
-    Wake,
 }
 
 /// What was done.
@@ -63,11 +61,6 @@ async fn sweep(janitor: &Janitor, sweep: Sweep, stack: &str) -> Result<Done, Err
             let swept = janitor.plan_images(&SweepImages::everything()).await?;
             janitor.perform(&swept.actions).await?;
             done.n_actions = swept.actions.len();
-        }
-        Sweep::Wake => {
-            let actions = janitor.plan_wake().await?;
-            janitor.perform(&actions).await?;
-            done.n_actions = actions.len();
         }
     }
     Ok(done)

@@ -30,8 +30,7 @@ impl Bucket {
                 source: "no region is set\nhint: set AWS_REGION".into(),
             });
         }
-        let config = aws_sdk_s3::config::Builder::from(&shared)
-            .force_path_style(cellmill_aws::endpoint_is_given(&shared))
+        let config = crate::s3::sdk_config(&shared)
             // Checksums are ours, of what the sender has; the SDK's own would be of the empty body that it sees.
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)

@@ -13,15 +13,6 @@ pub struct S3Downloads {
     pub(super) bucket: Bucket,
 }
 
-impl S3Downloads {
-    /// The downloads of a bucket: region, credentials and `AWS_ENDPOINT_URL` come from the environment. Sends
-    /// nothing.
-    pub async fn open(bucket: &str) -> Result<Self, Error> {
-        let bucket = Bucket::open(bucket).await?;
-        Ok(Self { bucket })
-    }
-}
-
 #[async_trait]
 impl SignDownloads for S3Downloads {
     async fn sign(&self, download: &Download) -> Result<String, Error> {

@@ -31,11 +31,17 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// What a read, a listing or a repeatable write is worth: seven tries in about twelve seconds.
 const MAX_RETRIES: usize = 6;
 
+/// How every client of the SDK is made.
+pub(crate) fn sdk_config(config: &SdkConfig) -> aws_sdk_s3::config::Builder {
+    // An emulator has one address for all buckets.
+    aws_sdk_s3::config::Builder::from(config)
+        .force_path_style(cellmill_aws::endpoint_is_given(config))
+}
+
 /// A client of the SDK for what `object_store` has no verb for. It never repeats a request by itself.
 pub(crate) fn sdk_client(config: &SdkConfig) -> aws_sdk_s3::Client {
-    let builder = aws_sdk_s3::config::Builder::from(config)
-        .force_path_style(cellmill_aws::endpoint_is_given(config))
-        .retry_config(aws_sdk_s3::config::retry::RetryConfig::disabled());
+    let builder =
+        sdk_config(config).retry_config(aws_sdk_s3::config::retry::RetryConfig::disabled());
     aws_sdk_s3::Client::from_conf(builder.build())
 }
 
