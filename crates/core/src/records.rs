@@ -195,14 +195,15 @@ impl PointsRecord {
 
 /// `records/stems/<batch>/<case>/<stem>.json`: where an image and the CSVs of the same stem find each other.
 ///
-/// Both functions write themselves in first and read the other side from the answer, so whichever
-/// comes second sees the first. One document read replaces two listings.
+/// An image writes itself in and reads the CSVs that wait; a CSV reads the images, and waits here while there is none.
+/// Whichever comes second sees the first. One document replaces two listings.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StemRecord {
     #[serde(flatten)]
     pub stamp: Stamp,
     #[serde(default)]
     pub images: BTreeMap<ImageKey, ImageSize>,
+    /// Those that came before any image.
     #[serde(default)]
     pub points: BTreeSet<CsvKey>,
 }

@@ -103,6 +103,12 @@ impl Store {
         self.clock.now()
     }
 
+    /// Whether objects keep what their sender declared of them ([`Head::declared_sha256`](crate::Head)): so that
+    /// what came through a signed URL is told from what was copied in. A folder's files keep nothing but bytes.
+    pub fn keeps_declarations(&self) -> bool {
+        self.root.is_none()
+    }
+
     /// The folder, when the home is one: canonical, for what must live beside the objects
     /// (the queue file, the secret) and for watching.
     pub fn root(&self) -> Option<&FsPath> {

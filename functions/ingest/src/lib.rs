@@ -4,13 +4,14 @@
 //! record last: a record that says `ok` promises that everything else is there. Handling an image twice,
 //! or being killed anywhere, leaves the same bucket.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use cellmill_core::disposition::Disposition;
 use cellmill_core::events::{self, ObjectCreated};
-use cellmill_core::ids::{Stem, TableName, cache_name, sha256_hex};
-use cellmill_core::keys::{ImageKey, ObjectKey, StemKey};
+use cellmill_core::ids::{PointsDate, Stem, TableName, cache_name, sha256_hex};
+use cellmill_core::keys::{CsvKey, ImageKey, ObjectKey, Prefix, StemKey};
 use cellmill_core::label::LabelDocument;
 use cellmill_core::messages::{POINTS, PREANNOTATE, PreannotateHint};
 use cellmill_core::records::{
@@ -19,7 +20,7 @@ use cellmill_core::records::{
 };
 use cellmill_queue::{Outgoing, Queue, QueueName};
 use cellmill_service::Settings;
-use cellmill_store::{Decision, Head, Object, Put, Store, Versioned, Wanted};
+use cellmill_store::{Created, Decision, Head, Object, Put, Store, Versioned, Wanted};
 use cellmill_vision::{
     DecodeBudget, Decoded, Limits, Refusal, THUMBNAIL_SIDE, decode_within, thumbnail,
 };
@@ -53,6 +54,13 @@ pub enum Error {
 }
 
 impl Error {
+    fn store(key: &ImageKey, source: cellmill_store::Error) -> Self {
+        Self::Store {
+            key: key.to_path(),
+            source,
+        }
+    }
+
     /// Whatever ends a message here lies outside of the image, so it comes again, but for documents that no
     /// repetition can read.
     pub fn disposition(&self) -> Disposition {
@@ -137,38 +145,103 @@ impl Ingest {
 
     /// Records what lies under an image's key now.
     pub async fn image(&self, key: &ImageKey) -> Result<(), Error> {
-        let failed = |source| Error::Store {
-            key: key.to_path(),
-            source,
-        };
-        let record_key = ObjectKey::ImageRecord(key.clone());
-        let stored = self
-            .store
-            .read::<ImageRecord>(&record_key)
-            .await
-            .map_err(failed)?;
-        let known = stored.as_ref().map(|it| it.value.clone());
-        let is_settled = |head: &Head| known.as_ref().is_some_and(|it| is_decided(it, &head.etag));
-        let wants = |head: &Head| !is_settled(head) && self.limits.check_length(head.size).is_ok();
+        if !self.store.keeps_declarations() {
+            return self.recorded(key, self.record(key).await?).await;
+        }
+        // Where each read is a request: what was put by hand mostly has no record, what was announced says so.
+        let wants = |head: &Head| self.limits.check_length(head.size).is_ok();
         let object_key = ObjectKey::Image(key.clone());
         let fetched = self.store.get_wanted(&object_key, wants).await;
-        let object = match fetched.map_err(failed)? {
-            None => return Ok(()),
-            Some(Wanted::Whole(object)) => object,
-            Some(Wanted::HeadOnly(head)) if is_settled(&head) => {
-                // Whoever recorded it may have been killed before its message went out.
-                if let Some(known) = &known
-                    && let (ImageState::Ok, Some(label_type)) = (known.state, &known.label_type)
-                {
-                    self.ask_for_annotation(key, label_type).await?;
-                }
-                return Ok(());
+        match fetched.map_err(|it| Error::store(key, it))? {
+            None => Ok(()),
+            Some(Wanted::Whole(object)) if object.head.declared_sha256.is_none() => {
+                self.unannounced(key, object).await
             }
-            Some(Wanted::HeadOnly(head)) => return self.refuse_length(key, stored, head).await,
+            Some(wanted) => self.known(key, self.record(key).await?, wanted).await,
+        }
+    }
+
+    async fn record(&self, key: &ImageKey) -> Result<Option<Versioned<ImageRecord>>, Error> {
+        let stored = self.store.read(&ObjectKey::ImageRecord(key.clone())).await;
+        stored.map_err(|it| Error::store(key, it))
+    }
+
+    /// An image that is read only if its record does not speak of it yet.
+    async fn recorded(
+        &self,
+        key: &ImageKey,
+        stored: Option<Versioned<ImageRecord>>,
+    ) -> Result<(), Error> {
+        let wants = |head: &Head| {
+            !is_settled(stored.as_ref(), head) && self.limits.check_length(head.size).is_ok()
         };
-        let (looked_at, object) = self.look_at(object, known).await;
+        let object_key = ObjectKey::Image(key.clone());
+        let fetched = self.store.get_wanted(&object_key, wants).await;
+        match fetched.map_err(|it| Error::store(key, it))? {
+            None => Ok(()),
+            Some(wanted) => self.known(key, stored, wanted).await,
+        }
+    }
+
+    /// An image that is taken to be new until its label or its record says otherwise.
+    async fn unannounced(&self, key: &ImageKey, object: Object) -> Result<(), Error> {
+        let (looked_at, object) = self.look_at(object, None).await;
+        let is_new = match &looked_at.finding {
+            // Only this function makes labels for images that have none, so whoever makes it is the first.
+            Finding::Good { .. } => self.make_label(key, "").await?,
+            Finding::Refused(_) | Finding::Known => true,
+        };
+        if is_new {
+            self.conclude(key, None, looked_at, object).await
+        } else {
+            let stored = self.record(key).await?;
+            self.known(key, stored, Wanted::Whole(object)).await
+        }
+    }
+
+    /// An image whose record was read.
+    async fn known(
+        &self,
+        key: &ImageKey,
+        stored: Option<Versioned<ImageRecord>>,
+        wanted: Wanted,
+    ) -> Result<(), Error> {
+        let (Wanted::Whole(Object { head, .. }) | Wanted::HeadOnly(head)) = &wanted;
+        if let Some(stored) = &stored
+            && is_decided(&stored.value, &head.etag)
+        {
+            // Whoever recorded it may have been killed before its message went out.
+            if let (ImageState::Ok, Some(label_type)) =
+                (stored.value.state, &stored.value.label_type)
+            {
+                self.ask_for_annotation(key, label_type).await?;
+            }
+            return Ok(());
+        }
+        match wanted {
+            Wanted::HeadOnly(head) => self.refuse_length(key, stored, head).await,
+            Wanted::Whole(object) => {
+                let known = stored.as_ref().map(|it| it.value.clone());
+                let (looked_at, object) = self.look_at(object, known).await;
+                if let Finding::Good { .. } = looked_at.finding {
+                    let label_type = looked_at.label_type.as_deref();
+                    self.make_label(key, label_type.unwrap_or_default()).await?;
+                }
+                self.conclude(key, stored, looked_at, object).await
+            }
+        }
+    }
+
+    /// What follows from the bytes, the record last.
+    async fn conclude(
+        &self,
+        key: &ImageKey,
+        stored: Option<Versioned<ImageRecord>>,
+        looked_at: LookedAt,
+        object: Object,
+    ) -> Result<(), Error> {
         let seen = Seen {
-            etag: object.head.etag,
+            etag: object.head.etag.clone(),
             bytes: object.head.size,
             sha256: Some(looked_at.sha256.clone()),
             received: object.head.last_modified,
@@ -183,9 +256,15 @@ impl Ingest {
                 Verdict::Good(picture.clone())
             }
         };
-        self.decide(key, stored, &seen, verdict)
-            .await
-            .map_err(failed)?;
+        let decided = self.decide(key, stored, &seen, verdict).await;
+        match decided.map_err(|it| Error::store(key, it))? {
+            Decided::Done => {}
+            // What was derived does not fit what its owner said of it meanwhile.
+            Decided::Announced(stored) => {
+                let wanted = Wanted::Whole(object);
+                return Box::pin(self.known(key, Some(stored), wanted)).await;
+            }
+        }
         if is_new && let Some(label_type) = &looked_at.label_type {
             self.ask_for_annotation(key, label_type).await?;
         }
@@ -210,10 +289,7 @@ impl Ingest {
         };
         let verdict = Verdict::Refused(rejection(&refusal));
         let decided = self.decide(key, stored, &seen, verdict).await;
-        decided.map_err(|source| Error::Store {
-            key: key.to_path(),
-            source,
-        })
+        decided.map(drop).map_err(|it| Error::store(key, it))
     }
 
     /// Has the image pre-annotated, when its label type names a model. The record is there by now, so whoever takes
@@ -226,10 +302,7 @@ impl Ingest {
             .store
             .read::<Named<LabelTypeSettings>>(&ObjectKey::LabelType(name))
             .await
-            .map_err(|source| Error::Store {
-                key: key.to_path(),
-                source,
-            })?;
+            .map_err(|it| Error::store(key, it))?;
         if settings.is_none_or(|it| it.value.value.mid.is_none()) {
             return Ok(());
         }
@@ -282,7 +355,38 @@ impl Ingest {
             .expect("looking at bytes catches what decoders do")
     }
 
-    /// Writes everything that a good image has beside its record.
+    /// Makes the empty label of an image that has none, and says whether it had none.
+    async fn make_label(&self, key: &ImageKey, label_type: &str) -> Result<bool, Error> {
+        let failed = |it| Error::store(key, it);
+        let object_key = ObjectKey::Label(key.clone());
+        let label = LabelDocument::new(key.clone(), label_type);
+        let created = self.store.create(&object_key, label).await;
+        let is_ours = match created.map_err(failed)? {
+            Created::Won(_) => true,
+            // It was made before the type was known.
+            Created::Exists(stored)
+                if stored.value.label_type != label_type && !label_type.is_empty() =>
+            {
+                let set_type = |label: Option<&LabelDocument>| match label {
+                    Some(label) if label.label_type.is_empty() => {
+                        let mut label = label.clone();
+                        label_type.clone_into(&mut label.label_type);
+                        Decision::Write(label)
+                    }
+                    _ => Decision::Keep,
+                };
+                let swapped = self
+                    .store
+                    .swap_assuming(&object_key, Some(stored), set_type);
+                swapped.await.map_err(failed)?;
+                false
+            }
+            Created::Exists(_) => false,
+        };
+        Ok(is_ours)
+    }
+
+    /// Writes everything that a good image has beside its record and its label.
     async fn derive(
         &self,
         key: &ImageKey,
@@ -290,24 +394,13 @@ impl Ingest {
         picture: &Picture,
         jpeg: Bytes,
     ) -> Result<(), Error> {
-        let failed = |source| Error::Store {
-            key: key.to_path(),
-            source,
-        };
+        let failed = |it| Error::store(key, it);
         if let Some(name) = &picture.thumbnail {
             self.store
                 .put_bytes(&ObjectKey::Cache(name.clone()), jpeg, Put::Overwrite)
                 .await
                 .map_err(failed)?;
         }
-        let label = LabelDocument::new(
-            key.clone(),
-            looked_at.label_type.clone().unwrap_or_default(),
-        );
-        self.store
-            .create(&ObjectKey::Label(key.clone()), label)
-            .await
-            .map_err(failed)?;
         let original = looked_at
             .original_name
             .clone()
@@ -325,7 +418,7 @@ impl Ingest {
             height: picture.height,
         };
         let stem = self.meet(&stem_key, key, size).await.map_err(failed)?;
-        self.tell_points(key, &stem).await
+        self.tell_points(key, &stem_key, stem).await
     }
 
     /// Enters the image under its stem; the answer names the points that are there.
@@ -349,14 +442,23 @@ impl Ingest {
         Ok(swapped.stored.map(|it| it.value).unwrap_or_default())
     }
 
-    async fn tell_points(&self, key: &ImageKey, stem: &StemRecord) -> Result<(), Error> {
-        if stem.points.is_empty() {
+    /// Sends the points that are to go into this image's label to `label`.
+    async fn tell_points(
+        &self,
+        key: &ImageKey,
+        stem_key: &StemKey,
+        stem: StemRecord,
+    ) -> Result<(), Error> {
+        let points = if stem.images.len() > 1 {
+            // Those that found the other image did not wait.
+            let found = self.points_of(stem_key).await;
+            found.map_err(|it| Error::store(key, it))?
+        } else {
+            stem.points
+        };
+        if points.is_empty() {
             return Ok(());
         }
-        let failed = |source| Error::Queue {
-            key: key.to_path(),
-            source,
-        };
         let event = |path: String| ObjectCreated {
             key: path,
             etag: None,
@@ -364,15 +466,44 @@ impl Ingest {
             version_id: None,
             sequencer: None,
         };
-        let messages: Vec<Outgoing> = stem
-            .points
+        let messages: Vec<Outgoing> = points
             .iter()
             .map(|it| Outgoing::now(events::print(&event(it.to_path()))))
             .collect();
         self.queue
             .send(&QueueName::from_static(POINTS), &messages)
             .await
-            .map_err(failed)
+            .map_err(|source| Error::Queue {
+                key: key.to_path(),
+                source,
+            })
+    }
+
+    /// The CSVs of a stem, of whatever date.
+    async fn points_of(&self, stem: &StemKey) -> Result<BTreeSet<CsvKey>, cellmill_store::Error> {
+        let batch = Prefix::PointsOfBatch(stem.batch.clone()).to_path();
+        let mut found = BTreeSet::new();
+        for date in self.store.list_dirs(&batch).await? {
+            let name = date.rsplit('/').next().unwrap_or_default();
+            let Ok(date) = PointsDate::parse(name) else {
+                continue;
+            };
+            let key = CsvKey {
+                batch: stem.batch.clone(),
+                date,
+                case: stem.case.clone(),
+                stem: stem.stem.clone(),
+            };
+            if self
+                .store
+                .head(&ObjectKey::Points(key.clone()))
+                .await?
+                .is_some()
+            {
+                found.insert(key);
+            }
+        }
+        Ok(found)
     }
 
     /// The last write: the record.
@@ -382,10 +513,22 @@ impl Ingest {
         stored: Option<Versioned<ImageRecord>>,
         seen: &Seen,
         verdict: Verdict,
-    ) -> Result<(), cellmill_store::Error> {
+    ) -> Result<Decided, cellmill_store::Error> {
         let now = self.store.now();
-        self.store
+        let is_good = matches!(verdict, Verdict::Good(_));
+        let said = |record: Option<&ImageRecord>| {
+            record.map_or((None, None), |it| {
+                (it.original_name.clone(), it.label_type.clone())
+            })
+        };
+        let assumed = said(stored.as_ref().map(|it| &it.value));
+        let is_announced = |record: Option<&ImageRecord>| is_good && said(record) != assumed;
+        let swapped = self
+            .store
             .swap_assuming::<ImageRecord>(&ObjectKey::ImageRecord(key.clone()), stored, |record| {
+                if is_announced(record) {
+                    return Decision::Keep;
+                }
                 let known = record
                     .cloned()
                     .unwrap_or_else(|| ImageRecord::expected(key.clone()));
@@ -395,8 +538,19 @@ impl Ingest {
                 }
             })
             .await?;
-        Ok(())
+        Ok(match swapped.stored {
+            Some(stored) if is_announced(Some(&stored.value)) => Decided::Announced(stored),
+            _ => Decided::Done,
+        })
     }
+}
+
+/// What came of the last write.
+#[derive(Debug)]
+enum Decided {
+    Done,
+    /// Its owner said something of the image between our reading and our writing, so nothing was written.
+    Announced(Versioned<ImageRecord>),
 }
 
 /// The bytes that were looked at.
@@ -531,6 +685,10 @@ fn sha256_differs(declared: &str, found: &str) -> Rejection {
             "the file arrived with sha256 {found}, its sender declared {declared}; send it again"
         ),
     }
+}
+
+fn is_settled(stored: Option<&Versioned<ImageRecord>>, head: &Head) -> bool {
+    stored.is_some_and(|it| is_decided(&it.value, &head.etag))
 }
 
 /// Whether a record has the last word on the object with this ETag. Sent again with the right sha256, the same

@@ -49,6 +49,21 @@ async fn record(function: &Ingest) -> ImageRecord {
         .value
 }
 
+/// The points that were sent to `label` since the last look.
+async fn told(function: &Ingest) -> Vec<String> {
+    let queue = QueueName::from_static(POINTS);
+    let waiting = std::time::Duration::from_secs(1);
+    let told = function
+        .queue
+        .receive(&queue, 10, waiting, std::time::Duration::ZERO)
+        .await
+        .unwrap();
+    told.iter()
+        .flat_map(|it| events::parse(&it.body).unwrap())
+        .map(|it| it.key)
+        .collect()
+}
+
 async fn handle(function: &Ingest) -> ImageRecord {
     assert_eq!(function.handle(&event(KEY)).await, Disposition::Done);
     record(function).await
@@ -123,19 +138,7 @@ async fn points_that_wait_are_told() {
         .unwrap();
     put(&function, image(1)).await;
     handle(&function).await;
-    let queue = QueueName::from_static(POINTS);
-    let waiting = std::time::Duration::from_secs(1);
-    let told = function
-        .queue
-        .receive(&queue, 10, waiting, std::time::Duration::ZERO)
-        .await
-        .unwrap();
-    let keys: Vec<String> = told
-        .iter()
-        .flat_map(|it| events::parse(&it.body).unwrap())
-        .map(|it| it.key)
-        .collect();
-    assert_eq!(keys, [points.to_path()]);
+    assert_eq!(told(&function).await, [points.to_path()]);
 }
 
 #[tokio::test]
@@ -165,6 +168,44 @@ async fn what_was_remembered_at_signing_stays() {
         .unwrap()
         .unwrap();
     assert_eq!(label.value.label_type, "two-class");
+}
+
+/// Announced, and then copied in without the signed URL: nothing tells that there is a record, until it is written.
+#[tokio::test]
+async fn what_was_remembered_at_signing_counts_for_every_file_of_that_key() {
+    let function = ingest();
+    let key: ImageKey = KEY.parse().unwrap();
+    put(&function, image(1)).await;
+    let label = LabelDocument::new(key.clone(), "");
+    let label_key = ObjectKey::Label(key.clone());
+    function.store.create(&label_key, label).await.unwrap();
+    let expected = ImageRecord {
+        label_type: Some("two-class".to_owned()),
+        ..ImageRecord::expected(key.clone())
+    };
+    let record_key = ObjectKey::ImageRecord(key);
+    function.store.create(&record_key, expected).await.unwrap();
+    assert_eq!(handle(&function).await.state, ImageState::Ok);
+    let label = function.store.read::<LabelDocument>(&label_key).await;
+    assert_eq!(label.unwrap().unwrap().value.label_type, "two-class");
+}
+
+/// Points that found the first image do not wait; the second has them told again.
+#[tokio::test]
+async fn a_second_image_of_a_stem_asks_for_the_points_of_the_first() {
+    let function = ingest();
+    let points: CsvKey = "csv/b/2019-7-22/c/a.csv".parse().unwrap();
+    put(&function, image(1)).await;
+    handle(&function).await;
+    let csv = points.to_path();
+    let put = function.store.put_bytes(&csv, "X,Y,Type\n", Put::Create);
+    put.await.unwrap();
+    assert_eq!(told(&function).await, [""; 0]);
+    let second = "img/b/c/Images/a.bmp";
+    let put = function.store.put_bytes(second, image(2), Put::Create);
+    put.await.unwrap();
+    assert_eq!(function.handle(&event(second)).await, Disposition::Done);
+    assert_eq!(told(&function).await, [points.to_path()]);
 }
 
 #[tokio::test]

@@ -226,13 +226,18 @@ impl Label {
         }))
     }
 
-    /// Enters the CSV under its stem; the answer names the images that are there.
+    /// Finds the images that are there; while there is none, the CSV stands under its stem as one that waits.
     async fn meet(&self, key: &CsvKey) -> Result<StemRecord, cellmill_store::Error> {
         let swapped = self
             .store
             .swap::<StemRecord>(&ObjectKey::StemRecord(key.stem_key()), |record| {
                 let mut record = record.cloned().unwrap_or_default();
-                if record.points.insert(key.clone()) {
+                let is_changed = if record.images.is_empty() {
+                    record.points.insert(key.clone())
+                } else {
+                    record.points.remove(key)
+                };
+                if is_changed {
                     Decision::Write(record)
                 } else {
                     Decision::Keep
@@ -309,7 +314,10 @@ impl Label {
             .swap_assuming::<PointsRecord>(&key, None, |known| {
                 met_other |= known.is_some_and(|it| it.etag != record.etag);
                 let is_same = known.is_some_and(|known| says_the_same(known, &record));
-                if is_same {
+                // Whoever applied these bytes saw an image that came after we looked.
+                let is_overtaken = record.state == PointsState::Waiting
+                    && known.is_some_and(|it| it.etag == record.etag && !it.images.is_empty());
+                if is_same || is_overtaken {
                     Decision::Keep
                 } else {
                     Decision::Write(record.clone())
@@ -413,14 +421,15 @@ struct Kept {
     listed: Instant,
 }
 
-/// Tables are listed again after this long: until then a class that was taken out of one is still known.
-const RECENT: Duration = Duration::from_secs(10);
+/// Tables are listed again after this long: until then a class that was taken out of one is still known. One that was
+/// put in is found at once.
+const RECENT: Duration = Duration::from_mins(1);
 
 /// Key and stamp of a table, from the listing.
 type Version = (String, chrono::DateTime<chrono::Utc>, u64);
 
 impl ClassCache {
-    /// As [`known`](Self::known), but as it was at most 10 s ago.
+    /// As [`known`](Self::known), but as it was at most a minute ago.
     async fn recent(&self, store: &Store) -> Result<Arc<KnownClasses>, cellmill_store::Error> {
         let kept = self.known.lock().await;
         if let Some(kept) = kept.as_ref().filter(|it| it.listed.elapsed() < RECENT) {

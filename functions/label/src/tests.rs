@@ -90,6 +90,23 @@ async fn points_wait_for_their_image_and_are_applied_when_sent_again() {
     let record = handle(&function).await;
     assert_eq!((record.state, record.n_good), (PointsState::Applied, 1));
     assert_eq!(cells(&function).await, [(10, 20, 7)]);
+    let key: CsvKey = CSV.parse().unwrap();
+    let stem_key = ObjectKey::StemRecord(key.stem_key());
+    let stem = function.store.read::<StemRecord>(&stem_key);
+    let stem = stem.await.unwrap().unwrap().value;
+    assert!(stem.points.is_empty(), "none waits any more: {stem:?}");
+}
+
+/// One handler saw no image, another did and was faster.
+#[tokio::test]
+async fn a_late_handler_that_saw_no_image_takes_nothing_back() {
+    let function = label();
+    put(&function, "X,Y,Type\n10,20,7\n").await;
+    let late = handle(&function).await;
+    image_comes(&function).await;
+    let applied = handle(&function).await;
+    function.write_record(late).await.unwrap();
+    assert_eq!(handle(&function).await, applied);
 }
 
 #[tokio::test]
