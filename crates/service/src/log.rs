@@ -3,8 +3,9 @@
 use std::io::IsTerminal;
 
 use tracing::Subscriber;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 
 use crate::settings::{LogFormat, LogSettings};
 
@@ -24,18 +25,22 @@ fn subscriber<W>(
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    // The settings are checked; a hand-made filter with a mistake logs what is right in it.
-    let filter = EnvFilter::builder().parse_lossy(&settings.filter);
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    // The settings are checked; a hand-made filter with a mistake logs what is logged without one.
+    let default = || Targets::new().with_default(tracing::Level::INFO);
+    let filter: Targets = settings.filter.parse().unwrap_or_else(|_| default());
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(writer)
         // A line that can't be written is lost. Left on, the complaint about it is printed to the same closed
         // stderr, which panics whatever task was logging: the one that waits for signals, for example.
         .log_internal_errors(false)
         .with_ansi(is_colored);
+    let registry = tracing_subscriber::registry();
     match settings.format {
-        LogFormat::Text => Box::new(builder.finish()),
-        LogFormat::Json => Box::new(builder.json().flatten_event(true).finish()),
+        LogFormat::Text => Box::new(registry.with(lines.with_filter(filter))),
+        LogFormat::Json => {
+            let lines = lines.json().flatten_event(true);
+            Box::new(registry.with(lines.with_filter(filter)))
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use cellmill_core::timing::Timing;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 
 use super::env::{self, Variable};
 use super::parse::{GIB, KIB, Reader, SettingsError, bytes, number, offset, url};
@@ -142,10 +142,7 @@ fn threads(chosen: usize) -> usize {
 }
 
 fn filter(text: &str) -> Option<String> {
-    EnvFilter::builder()
-        .parse(text)
-        .ok()
-        .map(|_| text.to_owned())
+    text.parse::<Targets>().ok().map(|_| text.to_owned())
 }
 
 fn log_format(text: &str) -> Option<LogFormat> {

@@ -24,21 +24,28 @@ pub(super) async fn all(
     if cuts.len() > MAX_CELLS {
         return Ok(None);
     }
-    let wanted: Vec<_> = cuts
-        .iter()
-        .map(|cut| (source.cell_key(source.name(cut)), **cut))
-        .collect();
-    let read = stream::iter(wanted).map(|(key, cut)| async move {
+    let read = |cut: Cut| async move {
+        let key = source.cell_key(source.name(&cut));
         match store.get_bytes(&key).await {
             Ok(bytes) => Ok(Some(bytes).filter(|it| is_cut_of(it, &source.image.sha256, &cut))),
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(Failure::of_store(format!("could not read `{key}`"), error)),
         }
-    });
+    };
+    let cuts: Vec<Cut> = cuts.iter().map(|it| **it).collect();
+    let Some((&first, others)) = cuts.split_first() else {
+        return Ok(Some(Vec::new()));
+    };
+    // A new image has none: one look says so.
+    let Some(picture) = read(first).await? else {
+        return Ok(None);
+    };
+    let mut pictures = vec![picture];
     // Ends at the first miss: the stream is dropped with what it still had to read.
-    let mut read = read.buffered(PARALLEL_READS);
-    let mut pictures = Vec::with_capacity(cuts.len());
-    while let Some(picture) = read.try_next().await? {
+    let mut rest = stream::iter(others.to_vec())
+        .map(read)
+        .buffered(PARALLEL_READS);
+    while let Some(picture) = rest.try_next().await? {
         match picture {
             Some(picture) => pictures.push(picture),
             None => return Ok(None),
