@@ -49,6 +49,12 @@ pub enum Error {
         /// The URL as given.
         url: String,
     },
+    /// The URL names a home that this program was built without.
+    #[error("queue url `{url}` names a home that this program was built without")]
+    LeftOut {
+        /// The URL as given.
+        url: String,
+    },
     /// SQS has no such queue.
     #[error(
         "queue `{full_name}` does not exist\nhint: deploy the template of infra/, and name its prefix in the queue url"
@@ -120,6 +126,7 @@ impl Error {
             | Self::Visibility { .. }
             | Self::Receipt { .. }
             | Self::Url { .. }
+            | Self::LeftOut { .. }
             | Self::Missing { .. }
             | Self::Open { .. }
             | Self::Damaged { .. }

@@ -31,6 +31,7 @@ mod name;
 mod priority;
 mod queue;
 mod settings;
+#[cfg(feature = "sqlite")]
 mod sqlite;
 #[cfg(feature = "aws")]
 mod sqs;
@@ -45,6 +46,7 @@ pub use message::{DeadLetter, Depth, Outgoing, Receipt, Received};
 pub use name::QueueName;
 pub use queue::Queue;
 pub use settings::Settings;
+#[cfg(feature = "sqlite")]
 pub use sqlite::SqliteQueue;
 #[cfg(feature = "aws")]
 pub use sqs::SqsQueue;

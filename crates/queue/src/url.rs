@@ -1,13 +1,12 @@
 //! The home is chosen by a URL.
 
-use std::path::Path;
 use std::sync::Arc;
 
-use crate::{Error, MemoryQueue, Queue, Settings, SqliteQueue};
+use crate::{Error, MemoryQueue, Queue, Settings};
 
-/// Opens the home that `url` names: `memory://` (one process, forgotten at its end), `sqlite:///folder/file`
-/// (several processes of one machine) or, with the feature `aws`, `sqs://prefix` (the queues `<prefix>-<name>` of
-/// SQS). The path is taken as it stands, without percent-decoding.
+/// Opens the home that `url` names: `memory://` (one process, forgotten at its end) or, with the features of
+/// their names, `sqlite:///folder/file` (several processes of one machine) and `sqs://prefix` (feature `aws`: the
+/// queues `<prefix>-<name>` of SQS). The path is taken as it stands, without percent-decoding.
 ///
 /// Blocks for the short time that opening a file takes: call it at start.
 pub fn open(url: &str, settings: Settings) -> Result<Arc<dyn Queue>, Error> {
@@ -18,14 +17,25 @@ pub fn open(url: &str, settings: Settings) -> Result<Arc<dyn Queue>, Error> {
     if let Some(prefix) = url.strip_prefix("sqs://").filter(|it| is_prefix(it)) {
         return Ok(Arc::new(crate::SqsQueue::new(prefix, settings)));
     }
-    match url.strip_prefix("sqlite://") {
-        Some(path) if path.starts_with('/') && !path.ends_with('/') => {
-            Ok(Arc::new(SqliteQueue::open(Path::new(path), settings)?))
-        }
-        _ => Err(Error::Url {
+    let path = url.strip_prefix("sqlite://");
+    match path.filter(|it| it.starts_with('/') && !it.ends_with('/')) {
+        Some(path) => open_file(url, path, settings),
+        None => Err(Error::Url {
             url: url.to_owned(),
         }),
     }
+}
+
+#[cfg(feature = "sqlite")]
+fn open_file(_: &str, path: &str, settings: Settings) -> Result<Arc<dyn Queue>, Error> {
+    Ok(Arc::new(crate::SqliteQueue::open(path.as_ref(), settings)?))
+}
+
+#[cfg(not(feature = "sqlite"))]
+fn open_file(url: &str, _: &str, _: Settings) -> Result<Arc<dyn Queue>, Error> {
+    Err(Error::LeftOut {
+        url: url.to_owned(),
+    })
 }
 
 /// SQS takes names of 80 letters, digits, `-` and `_`; the longest of ours takes 22 of them.
@@ -41,6 +51,7 @@ fn is_prefix(text: &str) -> bool {
 mod tests {
     use super::*;
 
+    #[cfg(feature = "sqlite")]
     #[tokio::test]
     async fn urls_choose_the_home() {
         let folder = tempfile::tempdir().unwrap();

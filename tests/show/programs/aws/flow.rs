@@ -12,7 +12,7 @@ pub(crate) const DATASET: &str = "Cells";
 pub(crate) const TRAINED: &str = "Trained";
 pub(crate) const PREDICTED: &str = "Predicted";
 /// The first model of a fresh lab: numbers begin at 100.
-const MODEL: &str = "100";
+pub(crate) const MODEL: &str = "100";
 const EPOCHS: &str = "2";
 
 /// What each stage took.
