@@ -9,7 +9,7 @@ use cellmill_service::Settings;
 use cellmill_service::health::{HealthError, tell_health};
 use cellmill_store::Store;
 use cellmill_vision::{DecodeBudget, Limits};
-use cellmill_worker::{Parts, WorkerLoop, fresh_id};
+use cellmill_worker::{Meter, Parts, WorkerLoop, fresh_id};
 use tokio_util::sync::CancellationToken;
 
 use crate::protection::protect;
@@ -83,6 +83,7 @@ pub async fn run(
         timing: settings.timing,
         window: settings.window,
         concurrency,
+        meter: Some(Arc::new(Meter::new(std::env::temp_dir()))),
         ..cellmill_worker::Options::new(id)
     };
     let labelling = preannotates.then(|| {

@@ -22,7 +22,8 @@ use crate::routes;
         (name = "data sets", description = "Cells of chosen images, and their files"),
         (name = "projects", description = "Trainings and predictions"),
         (name = "models", description = "The registry of models"),
-        (name = "jobs", description = "Work in progress")
+        (name = "jobs", description = "Work in progress"),
+        (name = "workers", description = "Who works, and how their machines are")
     )
 )]
 struct Skeleton;

@@ -16,6 +16,7 @@ pub mod ids;
 pub mod job;
 pub mod keys;
 pub mod label;
+pub mod machine;
 pub mod matching;
 pub mod messages;
 pub mod metrics;

@@ -9,6 +9,7 @@ use crate::document::Stamp;
 use crate::ids::Dir;
 use crate::impl_document;
 use crate::keys::{CsvKey, ImageKey};
+use crate::machine::Machine;
 use crate::split::Part;
 
 /// How far an image came.
@@ -306,6 +307,9 @@ pub struct WorkerRecord {
     /// The unit it works on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
+    /// What it computes on, as it was a moment ago.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<Machine>,
 }
 
 /// `audit/<yyyy>/<mm>/<dd>/<ulid>.json`: one decision of a person. Written once.

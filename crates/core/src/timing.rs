@@ -42,6 +42,15 @@ impl Timing {
         self.lease.mul_f64(0.4)
     }
 
+    /// A worker writes its own record once in this many heartbeats.
+    pub const REGISTRATION: u32 = 4;
+
+    /// Is nobody there any more whose worker record was last written at `last_modified`? It may miss one writing.
+    pub fn is_gone(self, last_modified: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+        let silent = (now - last_modified).to_std().unwrap_or(Duration::ZERO);
+        silent > self.heartbeat() * (2 * Self::REGISTRATION) + STAMP_SLACK
+    }
+
     /// Is a lease over whose record was last written at `last_modified`?
     ///
     /// Both stamps are whole seconds, so two seconds are added: a lease must never be taken

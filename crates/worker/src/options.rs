@@ -11,6 +11,8 @@ use cellmill_core::timing::Timing;
 use cellmill_queue::Queue;
 use cellmill_store::Store;
 
+use crate::Meter;
+
 /// The homes that a worker works in.
 #[derive(Clone, Debug)]
 pub struct Parts {
@@ -40,6 +42,8 @@ pub struct Options {
     /// How long a unit may take to stop at shutdown before it is handed back without it: 20 s, so that
     /// the whole ends within 30 s.
     pub grace: Duration,
+    /// What reads the machine's state for `workers/<id>.json`; none by itself.
+    pub meter: Option<Arc<Meter>>,
 }
 
 impl Options {
@@ -54,6 +58,7 @@ impl Options {
             window: DEFAULT_WINDOW,
             concurrency: 1,
             grace: Duration::from_secs(20),
+            meter: None,
         }
     }
 }

@@ -1,16 +1,20 @@
 //! `workers/<id>.json`: who is there, for people.
 
+use std::sync::Arc;
+
 use cellmill_core::document::Stamp;
 use cellmill_core::keys::ObjectKey;
+use cellmill_core::machine::Machine;
 use cellmill_core::records::WorkerRecord;
+use cellmill_core::timing::Timing;
 use cellmill_store::Decision;
 use chrono::{DateTime, Utc};
 
 use crate::Error;
 use crate::inner::Inner;
 
-/// The record is no lease: once in four heartbeats shows well enough who is alive.
-const HEARTBEATS: u32 = 4;
+/// The record is no lease: once in [`Timing::REGISTRATION`] heartbeats shows well enough who is alive.
+const HEARTBEATS: u32 = Timing::REGISTRATION;
 
 impl Inner {
     /// Writes the worker's record.
@@ -23,6 +27,7 @@ impl Inner {
             device: self.options.device.clone(),
             started_at,
             unit: self.a_current_unit().map(|it| it.to_string()),
+            machine: self.read_machine().await,
         };
         let swapped = self
             .store
@@ -52,6 +57,11 @@ impl Inner {
                 "worker record not removed"
             );
         }
+    }
+
+    async fn read_machine(&self) -> Option<Machine> {
+        let meter = Arc::clone(self.options.meter.as_ref()?);
+        tokio::task::spawn_blocking(move || meter.read()).await.ok()
     }
 
     fn record_key(&self) -> ObjectKey {

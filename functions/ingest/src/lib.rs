@@ -262,7 +262,7 @@ impl Ingest {
             // What was derived does not fit what its owner said of it meanwhile.
             Decided::Announced(stored) => {
                 let wanted = Wanted::Whole(object);
-                return Box::pin(self.known(key, Some(stored), wanted)).await;
+                return Box::pin(self.known(key, Some(*stored), wanted)).await;
             }
         }
         if is_new && let Some(label_type) = &looked_at.label_type {
@@ -539,7 +539,9 @@ impl Ingest {
             })
             .await?;
         Ok(match swapped.stored {
-            Some(stored) if is_announced(Some(&stored.value)) => Decided::Announced(stored),
+            Some(stored) if is_announced(Some(&stored.value)) => {
+                Decided::Announced(Box::new(stored))
+            }
             _ => Decided::Done,
         })
     }
@@ -550,7 +552,7 @@ impl Ingest {
 enum Decided {
     Done,
     /// Its owner said something of the image between our reading and our writing, so nothing was written.
-    Announced(Versioned<ImageRecord>),
+    Announced(Box<Versioned<ImageRecord>>),
 }
 
 /// The bytes that were looked at.

@@ -35,6 +35,9 @@ pub struct JobView {
     pub fresh_s: u64,
     /// Set when it should show signs of life and shows none.
     pub silent_since: Option<DateTime<Utc>>,
+    /// Why nobody works on it, though somebody could: asked of one job, not in lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<String>,
     pub units: UnitCounts,
     /// The units that show signs of life.
     pub running: Vec<RunningUnit>,
@@ -142,6 +145,7 @@ impl JobView {
             fresh_s: seconds_between(last_sign, now),
             silent_since: (is_expected_to_move(record) && timing.is_over(last_sign, now))
                 .then_some(last_sign),
+            waits_for: None,
             units: UnitCounts {
                 count: record.units.count,
                 done: record.units.done.len(),

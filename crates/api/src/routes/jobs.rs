@@ -23,6 +23,7 @@ use utoipa::ToSchema;
 
 use super::documents::{READS_AT_ONCE, read_or_skip};
 use super::job_view::{JobView, seconds_between};
+use super::waiting::waits_for;
 use crate::audit;
 use crate::edge::{Error, ErrorBody, Json, Page, PageQuery, Path, Query};
 use crate::parts::App;
@@ -239,7 +240,9 @@ pub(crate) async fn get_job(
     Path((kind, dir)): Path<(JobKind, Dir)>,
 ) -> Result<Json<JobView>, Error> {
     let job = read_job(&app, kind, &dir).await?;
-    view(&app, &job).await.map(Json)
+    let mut view = view(&app, &job).await?;
+    view.waits_for = waits_for(&app, &job.value, view.units.running).await?;
+    Ok(Json(view))
 }
 
 /// Cancels a job. Acknowledged, it never becomes done.

@@ -23,6 +23,8 @@ mod upload_parts;
 mod upload_plan;
 mod uploads;
 pub mod views;
+mod waiting;
+mod workers;
 
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -89,4 +91,5 @@ pub(crate) fn personal() -> OpenApiRouter<App> {
         .routes(routes!(jobs::cancel_job))
         .routes(routes!(jobs::raise_job))
         .routes(routes!(jobs::retry_job))
+        .routes(routes!(workers::list_workers))
 }

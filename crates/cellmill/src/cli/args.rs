@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 use crate::client::Client;
 use crate::commands::{
     dataset, dead, images, janitor, jobs, label_types, models, predict, settings, synth, train, up,
+    workers,
 };
 use crate::{cost, demo, import, show, verify};
 
@@ -42,6 +43,7 @@ pub enum Command {
     Preannotate(label_types::PreannotateCommand),
     #[command(subcommand)]
     Jobs(jobs::JobsCommand),
+    Workers(workers::WorkersArgs),
     #[command(subcommand)]
     Dead(dead::DeadCommand),
     Show(show::ShowArgs),
@@ -89,6 +91,7 @@ impl Cli {
             Command::LabelType(command) => label_types::run(command, console).await,
             Command::Preannotate(command) => label_types::preannotate(command, console).await,
             Command::Jobs(command) => jobs::run(command, console).await,
+            Command::Workers(args) => workers::run(&args, console).await,
             Command::Dead(command) => dead::run(command, console).await,
             Command::Show(args) => show::run(&args, console).await,
             Command::Synth(args) => synth::run(&args, console),
@@ -148,6 +151,7 @@ mod tests {
               label-type   Look at label types, define them, train their models
               preannotate  Let a model label new images first, or no model
               jobs         Look at jobs, cancel them, raise them, repeat failed ones
+              workers      List workers: what they serve, what they do, how their machines are
               dead         Look at messages that were given up, and send them again
               show         Write an image with its boxes as a PNG
               synth        Make synthetic smear photographs with known truth, ready to import

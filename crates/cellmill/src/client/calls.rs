@@ -7,7 +7,7 @@ use cellmill_api::views::{
     KeyStatus, LabelTypeBody, LabelTypeView, LabelView, ModelView, NewDataset, NewModel,
     NewProject, OperationBody, Page, PointsView, ProjectView, Promote, Promoted, SignParts,
     SignedPartView, SignedParts, StatusRequest, StoredUpload, UploadAnswer, UploadAnswers,
-    UploadFile, UploadStatus, UploadView, WantedPartBody,
+    UploadFile, UploadStatus, UploadView, WantedPartBody, WorkerView,
 };
 use cellmill_core::classes::ClassTable;
 use cellmill_core::ids::TableName;
@@ -283,6 +283,11 @@ impl Client {
 
     pub async fn job(&self, kind: JobKind, dir: &str) -> Result<JobView, Error> {
         self.get(self.v1(&["jobs", kind.as_str(), dir], &[])).await
+    }
+
+    /// The workers that are there, and those that vanished.
+    pub async fn workers(&self) -> Result<Vec<WorkerView>, Error> {
+        self.all(&["workers"], &[]).await
     }
 
     pub async fn job_log(&self, kind: JobKind, dir: &str) -> Result<String, Error> {

@@ -157,6 +157,7 @@ fn show(console: &mut Console, job: &JobView) -> Result<(), Error> {
         "silent since",
         job.silent_since.map(table::moment).unwrap_or_default(),
     );
+    row("waits for", job.waits_for.clone().unwrap_or_default());
     row(
         "round",
         if job.round > 0 {

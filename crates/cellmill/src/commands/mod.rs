@@ -15,3 +15,4 @@ pub mod settings;
 pub mod synth;
 pub mod train;
 pub mod up;
+pub mod workers;

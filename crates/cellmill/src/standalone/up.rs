@@ -16,7 +16,7 @@ use cellmill_service::{Settings, Shutdown};
 use cellmill_store::Store;
 use cellmill_store::uploads::{ApiUploads, Signer, StagedParts};
 use cellmill_vision::DecodeBudget;
-use cellmill_worker::{Parts, WorkerLoop, fresh_id};
+use cellmill_worker::{Meter, Parts, WorkerLoop, fresh_id};
 use cellmill_worker_gpu::Bench;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -200,6 +200,10 @@ fn work(
         window: settings.window,
         // A data unit decodes, finds and cuts on one thread.
         concurrency: workers * settings.threads.max(1),
+        // The root is what fills up.
+        meter: Some(Arc::new(Meter::new(
+            store.root().map_or_else(std::env::temp_dir, Into::into),
+        ))),
         ..cellmill_worker::Options::new(fresh_id("up"))
     };
     let parts = Parts {
