@@ -6,4 +6,5 @@ mod lab;
 mod order;
 mod periodic;
 mod projects;
+mod requests;
 mod sets;

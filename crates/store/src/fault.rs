@@ -104,6 +104,12 @@ impl Faults {
         self.injected.load(Ordering::Relaxed)
     }
 
+    /// How many calls each rule met, failed or not: with [`Which::Nth`] of a number that never comes, a count.
+    pub fn met(&self) -> Vec<u64> {
+        let counts = self.rules.iter();
+        counts.map(|it| it.1.load(Ordering::Relaxed)).collect()
+    }
+
     fn check(&self, operation: Operation, key: &str, moment: Moment) -> Result<()> {
         for (rule, count) in &self.rules {
             let matches = rule.operation == operation

@@ -24,6 +24,7 @@ mod upload_plan;
 mod uploads;
 pub mod views;
 mod waiting;
+mod why;
 mod workers;
 
 use utoipa_axum::router::OpenApiRouter;
@@ -92,4 +93,5 @@ pub(crate) fn personal() -> OpenApiRouter<App> {
         .routes(routes!(jobs::raise_job))
         .routes(routes!(jobs::retry_job))
         .routes(routes!(workers::list_workers))
+        .routes(routes!(why::why))
 }

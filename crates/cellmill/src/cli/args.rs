@@ -5,7 +5,7 @@ use clap::{Parser, Subcommand};
 use crate::client::Client;
 use crate::commands::{
     dataset, dead, images, janitor, jobs, label_types, models, predict, settings, synth, train, up,
-    workers,
+    why, workers,
 };
 use crate::{cost, demo, import, show, verify};
 
@@ -43,6 +43,7 @@ pub enum Command {
     Preannotate(label_types::PreannotateCommand),
     #[command(subcommand)]
     Jobs(jobs::JobsCommand),
+    Why(why::WhyArgs),
     Workers(workers::WorkersArgs),
     #[command(subcommand)]
     Dead(dead::DeadCommand),
@@ -91,6 +92,7 @@ impl Cli {
             Command::LabelType(command) => label_types::run(command, console).await,
             Command::Preannotate(command) => label_types::preannotate(command, console).await,
             Command::Jobs(command) => jobs::run(command, console).await,
+            Command::Why(args) => why::run(&args, console).await,
             Command::Workers(args) => workers::run(&args, console).await,
             Command::Dead(command) => dead::run(command, console).await,
             Command::Show(args) => show::run(&args, console).await,
@@ -151,6 +153,7 @@ mod tests {
               label-type   Look at label types, define them, train their models
               preannotate  Let a model label new images first, or no model
               jobs         Look at jobs, cancel them, raise them, repeat failed ones
+              why          Say why a job, a unit, an image or a CSV is where it is: what happened, when, by whom
               workers      List workers: what they serve, what they do, how their machines are
               dead         Look at messages that were given up, and send them again
               show         Write an image with its boxes as a PNG

@@ -7,7 +7,7 @@ use cellmill_api::views::{
     KeyStatus, LabelTypeBody, LabelTypeView, LabelView, ModelView, NewDataset, NewModel,
     NewProject, OperationBody, Page, PointsView, ProjectView, Promote, Promoted, SignParts,
     SignedPartView, SignedParts, StatusRequest, StoredUpload, UploadAnswer, UploadAnswers,
-    UploadFile, UploadStatus, UploadView, WantedPartBody, WorkerView,
+    UploadFile, UploadStatus, UploadView, WantedPartBody, WhyView, WorkerView,
 };
 use cellmill_core::classes::ClassTable;
 use cellmill_core::ids::TableName;
@@ -288,6 +288,11 @@ impl Client {
     /// The workers that are there, and those that vanished.
     pub async fn workers(&self) -> Result<Vec<WorkerView>, Error> {
         self.all(&["workers"], &[]).await
+    }
+
+    /// What happened to a job, a unit, an image or a CSV.
+    pub async fn why(&self, subject: &str) -> Result<WhyView, Error> {
+        self.get(self.v1(&["why"], &[("subject", subject)])).await
     }
 
     pub async fn job_log(&self, kind: JobKind, dir: &str) -> Result<String, Error> {

@@ -15,4 +15,5 @@ pub mod settings;
 pub mod synth;
 pub mod train;
 pub mod up;
+pub mod why;
 pub mod workers;

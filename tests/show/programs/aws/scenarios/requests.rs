@@ -47,12 +47,7 @@ pub(super) async fn run(lab: &Lab<'_>, figures: &mut Figures) -> Result<()> {
     let mut counted = jobs.counted;
     counted.insert("ingest_and_label", functions);
     for (stage, counts) in &counted {
-        let reckoned = requests_of(&told, stage);
-        let measured = counts.of_service("s3") as f64;
-        figures.told(&format!("requests.{stage}.s3"), measured, "requests");
-        let off = (measured - reckoned).abs() / measured;
-        let figure = format!("requests.cost_is_off_by.{stage}");
-        figures.at_most(&figure, off, "share of the requests", MAX_OFF);
+        reckoned(&told, stage, counts, figures);
     }
     figures.holds(
         "requests.counts_are_measured",
@@ -65,7 +60,7 @@ pub(super) async fn run(lab: &Lab<'_>, figures: &mut Figures) -> Result<()> {
         figures.told(&figure, dollars.as_f64().unwrap_or(f64::NAN), "dollars");
     }
     stack.down().await?;
-    import_alone(lab, figures, &place).await
+    import_alone(lab, figures, &place, &told).await
 }
 
 /// Photographs put by hand and then their points, so that nothing but `ingest` and `label` asks.
@@ -271,6 +266,16 @@ async fn told(lab: &Lab<'_>, jobs: &Jobs, n_images: f64) -> Result<Value> {
     cost(lab, &done).await
 }
 
+/// Holds what `cost` reckons for a stage against what was counted.
+fn reckoned(told: &Value, stage: &str, counts: &Counts, figures: &mut Figures) {
+    let reckoned = requests_of(told, stage);
+    let measured = counts.of_service("s3") as f64;
+    figures.told(&format!("requests.{stage}.s3"), measured, "requests");
+    let off = (measured - reckoned).abs() / measured;
+    let figure = format!("requests.cost_is_off_by.{stage}");
+    figures.at_most(&figure, off, "share of the requests", MAX_OFF);
+}
+
 /// Requests to S3 of a stage, as `cost` reckons them.
 fn requests_of(told: &Value, stage: &str) -> f64 {
     let stages = told["aws"]["stages"].as_array().into_iter().flatten();
@@ -303,7 +308,12 @@ async fn cost(lab: &Lab<'_>, args: &[String]) -> Result<Value> {
 }
 
 /// The same through the door: what the api asks for a file, and what is sent to signed addresses.
-async fn import_alone(lab: &Lab<'_>, figures: &mut Figures, place: &Path) -> Result<()> {
+async fn import_alone(
+    lab: &Lab<'_>,
+    figures: &mut Figures,
+    place: &Path,
+    told: &Value,
+) -> Result<()> {
     let folder = photographs(lab.show, N_CASES, &place.join("again"))?;
     let n_images = folder.images.len() as f64;
     let stack = lab.proxied_stack().await?;
@@ -313,6 +323,7 @@ async fn import_alone(lab: &Lab<'_>, figures: &mut Figures, place: &Path) -> Res
     queues_are_empty(&stack, LIMIT).await?;
     let counts = proxy.counts().since(&before);
     kept(place, "import", &counts)?;
+    reckoned(told, "upload_and_ingest_and_label", &counts, figures);
     let sent = counts.only(|it| it.is_signed_url).requests() as f64;
     let asked = counts.only(|it| it.service == "s3" && !it.is_signed_url);
     let door = counts.of_service("execute-api") as f64;
