@@ -22,10 +22,12 @@ impl Subject {
         let text = text.trim().trim_end_matches('/');
         let keyed = |key: &str| ObjectKey::parse(key).ok().flatten();
         match keyed(text).or_else(|| keyed(&format!("{text}.json"))) {
-            Some(ObjectKey::Image(key)) => return Ok(Self::Image(key)),
-            Some(ObjectKey::Points(key)) => return Ok(Self::Points(key)),
-            Some(ObjectKey::ImageRecord(key)) => return Ok(Self::Image(key)),
-            Some(ObjectKey::PointsRecord(key)) => return Ok(Self::Points(key)),
+            Some(ObjectKey::Image(key) | ObjectKey::ImageRecord(key)) => {
+                return Ok(Self::Image(key));
+            }
+            Some(ObjectKey::Points(key) | ObjectKey::PointsRecord(key)) => {
+                return Ok(Self::Points(key));
+            }
             Some(ObjectKey::Unit(key)) => return Ok(Self::Unit(key)),
             _ => {}
         }
