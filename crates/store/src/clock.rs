@@ -1,6 +1,6 @@
 //! The store's clock: leases are judged by the stamps of the storage, so also "now" must be its time.
 
-#[cfg(feature = "aws")]
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -45,17 +45,15 @@ impl Offset {
 /// The time of a storage that tells it with every answer. Clones are the same clock.
 ///
 /// Nobody has to ask for it: a lease is judged on a record that was just read, and that answer brought the time.
-#[cfg(feature = "aws")]
 #[derive(Clone, Debug, Default)]
-pub(crate) struct StorageClock(Arc<Mutex<Option<Offset>>>);
+pub struct StorageClock(Arc<Mutex<Option<Offset>>>);
 
-#[cfg(feature = "aws")]
 impl StorageClock {
     /// An answer of this `Date` came.
     ///
     /// A date is cut to whole seconds and older by the way back, so of two offsets the later one is nearer to the
     /// truth; an old one goes whatever it says, as oscillators drift.
-    pub(crate) fn heard(&self, date: DateTime<Utc>, received: Instant) {
+    pub fn heard(&self, date: DateTime<Utc>, received: Instant) {
         let heard = Offset::of_answer(date, received);
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let keeps =
@@ -65,18 +63,23 @@ impl StorageClock {
         }
     }
 
-    fn now(&self) -> DateTime<Utc> {
+    /// The storage's time when the monotonic clock shows `instant`; `None` before the first answer.
+    pub fn at(&self, instant: Instant) -> Option<DateTime<Utc>> {
         let known = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // A store is opened by asking it, so the first answer was there.
-        known.map_or_else(Utc::now, |it| it.now(Instant::now()))
+        known.map(|it| it.now(instant))
     }
 }
 
+/// A time that somebody else makes, such as the virtual one of a simulation.
+pub type GivenClock = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
+
 /// Where a store takes its time from.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) enum Clock {
     /// Memory and folder: their stamps are made by this machine's clock.
     System,
+    /// Memory whose time somebody else makes.
+    Given(GivenClock),
     /// A bucket: its stamps are made elsewhere.
     #[cfg(feature = "aws")]
     Storage(StorageClock),
@@ -86,9 +89,22 @@ impl Clock {
     pub(crate) fn now(&self) -> DateTime<Utc> {
         match self {
             Self::System => Utc::now(),
+            Self::Given(clock) => clock(),
             #[cfg(feature = "aws")]
-            Self::Storage(clock) => clock.now(),
+            // A store is opened by asking it, so the first answer was there.
+            Self::Storage(clock) => clock.at(Instant::now()).unwrap_or_else(Utc::now),
         }
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::System => "System",
+            Self::Given(_) => "Given",
+            #[cfg(feature = "aws")]
+            Self::Storage(_) => "Storage",
+        })
     }
 }
 
@@ -119,7 +135,6 @@ mod tests {
         assert_eq!(offset.now(start), date());
     }
 
-    #[cfg(feature = "aws")]
     #[test]
     fn of_two_answers_the_later_time_counts_until_it_is_old() {
         let clock = StorageClock::default();

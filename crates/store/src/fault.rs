@@ -64,6 +64,10 @@ pub enum Kind {
     Unavailable,
     /// As a 412: S3 answers so when it repeated a conditional put that had succeeded.
     Precondition,
+    /// As a 409: something is there already.
+    Exists,
+    /// As a 304.
+    NotModified,
     /// As a 403.
     Denied,
 }
@@ -148,7 +152,7 @@ impl Faults {
     }
 }
 
-fn error(kind: Kind, key: &str) -> Error {
+pub(crate) fn error(kind: Kind, key: &str) -> Error {
     let source = "injected fault".into();
     let path = key.to_owned();
     match kind {
@@ -157,6 +161,8 @@ fn error(kind: Kind, key: &str) -> Error {
             source,
         },
         Kind::Precondition => Error::Precondition { path, source },
+        Kind::Exists => Error::AlreadyExists { path, source },
+        Kind::NotModified => Error::NotModified { path, source },
         Kind::Denied => Error::PermissionDenied { path, source },
     }
 }

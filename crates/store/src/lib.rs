@@ -9,11 +9,13 @@
 //! [`Stamp`]: cellmill_core::document::Stamp
 
 pub mod accept;
+mod chance;
 mod classes;
 pub mod clock;
 mod error;
 pub mod fault;
 pub mod folder;
+pub mod gate;
 pub mod jobs;
 mod key;
 mod memory;

@@ -146,7 +146,7 @@ impl Store {
             if let Some(error) = attempts.exhausted(path.as_ref()) {
                 return Err(error);
             }
-            attempts.pause().await;
+            attempts.pause(&self.chance).await;
         }
     }
 

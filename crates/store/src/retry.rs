@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use rand::Rng;
-
 use crate::Error;
+use crate::chance::Chance;
 
 /// With pauses that grow to [`LONGEST_PAUSE`] these are about six seconds: longer than a storm of
 /// swaps on one document lasts, shorter than a heartbeat is old.
@@ -42,16 +41,15 @@ impl Attempts {
 
     /// Waits before the next attempt: not at all before the first, then a random part of a doubling pause,
     /// so that those who collided do not collide again.
-    pub(crate) async fn pause(&self) {
+    pub(crate) async fn pause(&self, chance: &Chance) {
         if self.failed > 0 {
-            pause(self.failed).await;
+            pause(self.failed, chance).await;
         }
     }
 }
 
 /// Waits after `failed` attempts.
-pub(crate) async fn pause(failed: u32) {
+pub(crate) async fn pause(failed: u32, chance: &Chance) {
     let longest = (FIRST_PAUSE * (1 << failed.min(16))).min(LONGEST_PAUSE);
-    let pause = rand::rng().random_range(Duration::ZERO..longest);
-    tokio::time::sleep(pause).await;
+    tokio::time::sleep(chance.below(longest)).await;
 }

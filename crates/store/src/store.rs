@@ -6,7 +6,8 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use object_store::ObjectStore;
 
-use crate::clock::Clock;
+use crate::chance::Chance;
+use crate::clock::{Clock, GivenClock};
 use crate::folder::FolderStore;
 use crate::{Error, MemoryStore};
 
@@ -15,6 +16,7 @@ use crate::{Error, MemoryStore};
 pub struct Store {
     pub(crate) objects: Arc<dyn ObjectStore>,
     clock: Clock,
+    pub(crate) chance: Chance,
     root: Option<Arc<FsPath>>,
 }
 
@@ -53,6 +55,7 @@ impl Store {
         Ok(Self {
             objects: Arc::new(objects),
             clock: Clock::Storage(clock),
+            chance: Chance::System,
             root: None,
         })
     }
@@ -69,6 +72,7 @@ impl Store {
         Ok(Self {
             objects: Arc::new(folder),
             clock: Clock::System,
+            chance: Chance::System,
             root: Some(root),
         })
     }
@@ -78,6 +82,27 @@ impl Store {
         Self::over(Arc::new(MemoryStore::new()))
     }
 
+    /// A new, empty store whose stamps `clock` makes, with pauses and ids drawn from `seed`: nothing about it comes
+    /// from this machine, so that what happens over it can be repeated.
+    pub fn memory_at(clock: GivenClock, seed: u64) -> Self {
+        Self {
+            objects: Arc::new(MemoryStore::stamped_by(Arc::clone(&clock))),
+            clock: Clock::Given(clock),
+            chance: Chance::seeded(seed),
+            root: None,
+        }
+    }
+
+    /// The same store as a machine sees it that has its own idea of the store's time, and its own chance.
+    #[must_use]
+    pub fn seen_by(&self, clock: GivenClock, seed: u64) -> Self {
+        Self {
+            clock: Clock::Given(clock),
+            chance: Chance::seeded(seed),
+            ..self.clone()
+        }
+    }
+
     /// A store over any object store whose stamps are made by this machine's clock.
     ///
     /// The object store must honour [`CreateOnly`](crate::CreateOnly) in multipart uploads, as those of this crate do.
@@ -85,6 +110,7 @@ impl Store {
         Self {
             objects,
             clock: Clock::System,
+            chance: Chance::System,
             root: None,
         }
     }

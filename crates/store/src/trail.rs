@@ -18,8 +18,9 @@ const TAIL: usize = 10;
 pub(crate) struct WriteId(String);
 
 impl WriteId {
-    pub(crate) fn fresh() -> Self {
-        Self(Ulid::generate().to_string())
+    /// `id` was made for this write alone.
+    pub(crate) fn new(id: Ulid) -> Self {
+        Self(id.to_string())
     }
 
     /// The `write` of a document that this write turns into the next one.
@@ -50,26 +51,30 @@ fn tail(word: &str) -> &str {
 mod tests {
     use super::*;
 
+    fn fresh() -> WriteId {
+        WriteId::new(Ulid::generate())
+    }
+
     #[test]
     fn a_write_is_recognised_under_fifteen_later_ones_and_no_more() {
-        let ours = WriteId::fresh();
+        let ours = fresh();
         let mut write = ours.after(None);
         for _ in 0..REMEMBERED {
             assert!(ours.is_in(&write), "{write}");
-            write = WriteId::fresh().after(Some(&write));
+            write = fresh().after(Some(&write));
         }
         assert!(ours.is_in(&write));
         assert_eq!(write.len(), 26 + REMEMBERED * (TAIL + 1));
 
-        write = WriteId::fresh().after(Some(&write));
+        write = fresh().after(Some(&write));
         assert!(!ours.is_in(&write));
     }
 
     #[test]
     fn a_foreign_or_empty_write_is_not_ours() {
-        let ours = WriteId::fresh();
+        let ours = fresh();
         assert!(!ours.is_in(""));
-        assert!(!ours.is_in(&WriteId::fresh().after(None)));
+        assert!(!ours.is_in(&fresh().after(None)));
         assert!(!ours.is_in("é written by hand"));
     }
 }

@@ -138,7 +138,7 @@ impl Store {
         document: D,
     ) -> Result<Created<D>, Error> {
         let path = path_of(key)?;
-        let write = WriteId::fresh();
+        let write = self.fresh_write();
         let document = stamped(document, None, &write);
         let mut attempts = Attempts::default();
         loop {
@@ -159,7 +159,7 @@ impl Store {
             if let Some(error) = attempts.exhausted(path.as_ref()) {
                 return Err(error);
             }
-            attempts.pause().await;
+            attempts.pause(&self.chance).await;
         }
     }
 
@@ -207,7 +207,7 @@ impl Store {
                     if let Some(error) = attempts.exhausted(path.as_ref()) {
                         return Err(error);
                     }
-                    attempts.pause().await;
+                    attempts.pause(&self.chance).await;
                     continue;
                 }
                 Err(error) => return Err(error),
@@ -235,7 +235,7 @@ impl Store {
                     changed: false,
                 });
             };
-            let write = WriteId::fresh();
+            let write = self.fresh_write();
             let next = stamped(next, stored.as_ref().map(|it| &it.value), &write);
             ours.push(write);
             match self
@@ -258,7 +258,7 @@ impl Store {
                     changed: true,
                 });
             }
-            attempts.pause().await;
+            attempts.pause(&self.chance).await;
         }
     }
 
@@ -289,7 +289,7 @@ impl Store {
         next: D,
     ) -> Result<Replaced<D>, Error> {
         let path = path_of(key)?;
-        let write = WriteId::fresh();
+        let write = self.fresh_write();
         let next = stamped(next, Some(&known.value), &write);
         let mut attempts = Attempts::default();
         loop {
@@ -314,7 +314,7 @@ impl Store {
             if let Some(error) = attempts.exhausted(path.as_ref()) {
                 return Err(error);
             }
-            attempts.pause().await;
+            attempts.pause(&self.chance).await;
         }
     }
 
@@ -401,6 +401,10 @@ impl Store {
         let meta = self.objects.head(path).await;
         let meta = meta.map_err(|error| Error::of(path.as_ref(), error))?;
         Ok(meta.e_tag.unwrap_or_default())
+    }
+
+    fn fresh_write(&self) -> WriteId {
+        WriteId::new(self.chance.ulid(self.now()))
     }
 
     fn just_written<D>(&self, value: D, etag: String) -> Versioned<D> {

@@ -10,12 +10,17 @@ use crate::{Cause, Context};
 /// Turns the input of a unit into outputs.
 ///
 /// Duties: outputs are a pure function of the unit's frozen input; [`Context::should_stop`] is looked at
-/// every few seconds; a single bad input is [`rejected`](Context::rejected), not a failed unit. `run` has a
-/// thread of its own, so it may compute between two awaits.
+/// every few seconds; a single bad input is [`rejected`](Context::rejected), not a failed unit.
 #[async_trait]
 pub trait Algorithm: Send + Sync {
     /// The kinds of jobs whose units it works on.
     fn kinds(&self) -> &[JobKind];
+
+    /// Does it compute between its awaits? Then it gets a thread of its own, and the heartbeat goes on beside it. One
+    /// that only waits, for a child process or for storage, says no and is spared the thread.
+    fn computes(&self) -> bool {
+        true
+    }
 
     /// Works on one unit. The future is dropped at an await when the unit is cancelled or lost.
     async fn run(&self, unit: &Unit, context: &mut Context) -> Result<Outcome, Failure>;

@@ -1,13 +1,13 @@
 //! What an algorithm may do while it works on a unit.
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Instant;
 
 use bytes::Bytes;
 use cellmill_core::ids::sha256_hex;
 use cellmill_core::keys::{ObjectKey, UnitKey};
 use cellmill_core::unit::{Output, Progress, RejectedInput};
 use cellmill_store::{Put, Store};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::log::{Level, UnitLog};

@@ -71,6 +71,7 @@ impl Inner {
         self.settle(&lease, end, &running.board).await;
         if !is_over {
             tokio::select! {
+                biased;
                 _ = &mut running.work => {}
                 () = shutdown.cancelled() => {}
             }
@@ -92,11 +93,18 @@ impl Inner {
         ));
         let dropped = CancellationToken::new();
         let (runtime, until) = (tokio::runtime::Handle::current(), dropped.clone());
-        // A thread of its own: an algorithm computes between its awaits, and the heartbeat must go on.
-        let work = tokio::task::spawn_blocking(move || {
-            let run = until.run_until_cancelled(algorithm.run(&unit, &mut context));
-            runtime.block_on(run).unwrap_or(Err(Failure::Stopped))
-        });
+        let needs_thread = algorithm.computes();
+        let run = async move {
+            let run = algorithm.run(&unit, &mut context);
+            let ended = until.run_until_cancelled(run).await;
+            ended.unwrap_or(Err(Failure::Stopped))
+        };
+        let work = if needs_thread {
+            // An algorithm computes between its awaits, and the heartbeat must go on.
+            tokio::task::spawn_blocking(move || runtime.block_on(run))
+        } else {
+            tokio::spawn(run)
+        };
         let (worker, kept, seen) = (Arc::clone(self), Arc::clone(lease), Arc::clone(&board));
         let keeper = tokio::spawn(async move { keep(worker, &kept, seen).await });
         Running {
@@ -286,7 +294,9 @@ async fn supervise(
     let mut give_up_at = None;
     loop {
         let stop_at = give_up_at.unwrap_or_else(Instant::now);
+        // In this order, so that a result which is there counts, whatever else came at the same moment.
         tokio::select! {
+            biased;
             result = &mut *work => return (End::of_work(result, board.stop_reason()), true),
             reason = &mut *keeper => {
                 // A keeper that panicked keeps nothing alive.

@@ -63,6 +63,7 @@ impl WorkerLoop {
             slots.spawn(async move { inner.work(&shutdown).await });
         }
         tokio::select! {
+            biased;
             _ = slots.join_all() => {}
             () = self.inner.stay_registered(started_at) => {}
             () = self.inner.patience(&shutdown) => tracing::warn!("worker ends before its units did"),

@@ -9,7 +9,7 @@ mod freeze;
 mod project;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cellmill_core::disposition::Disposition;
 use cellmill_core::ids::Dir;
@@ -20,6 +20,7 @@ use cellmill_queue::{Queue, hints};
 use cellmill_service::Settings;
 use cellmill_store::Store;
 use cellmill_store::jobs::Applied;
+use tokio::time::Instant;
 
 /// What the function works with.
 #[derive(Clone, Debug)]

@@ -1,7 +1,6 @@
 //! The result files of a data set: cellslist.csv, packs.json, log.txt, info2.json, info.json.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
 
 use cellmill_core::classes::KnownClasses;
 use cellmill_core::formats::{
@@ -13,6 +12,7 @@ use cellmill_core::records::{PackEntry, PackList};
 use cellmill_core::snapshot::{LeftOut, Snapshot};
 use cellmill_core::unit::{Output, RejectedInput, UnitRecord};
 use cellmill_store::{ObjectWriter, Put, Store};
+use tokio::time::Instant;
 
 use crate::outputs::{SIGN_OF_LIFE, bad, committed, output, read_output, show_progress};
 use crate::{Collect, Error, failed};

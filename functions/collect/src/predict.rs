@@ -1,7 +1,6 @@
 //! The result files of a prediction.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
 
 use bytes::Bytes;
 use cellmill_core::classes::KnownClasses;
@@ -15,6 +14,7 @@ use cellmill_core::training::PredictParameters;
 use cellmill_core::unit::UnitRecord;
 use cellmill_store::{ObjectWriter, Put, Store};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::outputs::{SIGN_OF_LIFE, bad, committed, output, read_output, show_progress};
 use crate::{Collect, Error, failed};

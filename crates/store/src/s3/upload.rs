@@ -169,7 +169,7 @@ impl MultipartUpload for S3Upload {
             if tried == MAX_COMPLETIONS {
                 return Err(error);
             }
-            crate::retry::pause(tried).await;
+            crate::retry::pause(tried, &crate::chance::Chance::System).await;
         }
     }
 

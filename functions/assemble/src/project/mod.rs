@@ -7,7 +7,7 @@ mod packs;
 mod rows;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cellmill_core::formats::{
     CellImage, CellsListRow, ClassCount, Indent, InputCell, InputPack, ProjectInput, ProjectKeys,
@@ -18,6 +18,7 @@ use cellmill_core::job::{Cursor, JobEvent, JobParameters, JobRecord, JobState};
 use cellmill_core::keys::{DatasetFile, JobKind, ObjectKey, ProjectFile};
 use cellmill_core::snapshot::{Snapshot, SnapshotImage};
 use cellmill_store::{Put, Store};
+use tokio::time::Instant;
 
 use self::packs::Packs;
 use self::rows::Rows;
