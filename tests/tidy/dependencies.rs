@@ -77,6 +77,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("cellmill", &["*"]),
     ("cellmill-tests", &["*"]),
+    ("cellmill-simulation", &["*"]),
 ];
 
 const FUNCTION: &[&str] = &[
@@ -123,7 +124,12 @@ const WALLED: &[(&str, &[&str])] = &[
     ("lambda_http", &["cellmill-fn-api"]),
     (
         "clap",
-        &["cellmill", "cellmill-worker-gpu", "cellmill-tests"],
+        &[
+            "cellmill",
+            "cellmill-worker-gpu",
+            "cellmill-simulation",
+            "cellmill-tests",
+        ],
     ),
 ];
 

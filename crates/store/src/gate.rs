@@ -197,7 +197,12 @@ impl ObjectStore for Gate {
         let (gate, prefix) = (self.clone(), prefix.cloned());
         let list = async move {
             let key = prefix.as_ref().map(Path::as_ref).unwrap_or_default();
-            let list = async |_| gate.inner.list(prefix.as_ref()).try_collect::<Vec<_>>().await;
+            let list = async |_| {
+                gate.inner
+                    .list(prefix.as_ref())
+                    .try_collect::<Vec<_>>()
+                    .await
+            };
             let listed = gate.pass(call(Operation::List, key), list).await?;
             Ok::<_, Error>(stream::iter(listed.unwrap_or_default()).map(Ok))
         };

@@ -1,0 +1,365 @@
+//! One process on one machine: it stands at the gate of its store, and its plan may hold it up or end it there.
+
+use std::fmt;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use cellmill_core::ids::WorkerId;
+use cellmill_core::keys::ObjectKey;
+use cellmill_store::Store;
+use cellmill_store::clock::{GivenClock, StorageClock};
+use cellmill_store::fault::{Kind, Operation};
+use cellmill_store::gate::{Call, Keeper, Way};
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::bugs;
+use crate::history::What;
+use crate::plan::{Deed, Home, MACHINES, Moment, Of, WORKERS};
+use crate::world::{World, whole_seconds};
+
+/// The names of the machines, by number.
+pub const NAMES: [&str; MACHINES] = [
+    "worker-0",
+    "worker-1",
+    "worker-2",
+    "assemble-0",
+    "assemble-1",
+    "collect-0",
+    "collect-1",
+    "janitor-0",
+    "janitor-1",
+    "api",
+];
+
+/// What is known of one machine.
+#[derive(Debug)]
+pub struct MachineState {
+    /// The process that is alive; earlier ones are gone.
+    pub incarnation: u32,
+    pub frozen_until: Option<Instant>,
+    calls: [u32; 6],
+    n_calls: u64,
+    /// How fast its oscillator runs, in millionths more than true: up to 1000.
+    drift: i64,
+    /// How wrong its own wall clock is, in seconds. Nothing may depend on it.
+    pub offset: i64,
+    /// What it suffered: when, and for how long it could do nothing.
+    pub troubles: Vec<(Duration, Duration)>,
+}
+
+impl MachineState {
+    pub fn new(number: usize, seed: u64) -> Self {
+        let mut drawn = cellmill_core::random::SplitMix::new(seed ^ (number as u64 + 1) << 40);
+        Self {
+            incarnation: 0,
+            frozen_until: None,
+            calls: [0; 6],
+            n_calls: 0,
+            drift: drawn.below(2001) as i64 - 1000,
+            offset: drawn.below(361) as i64 - 180,
+            troubles: Vec::new(),
+        }
+    }
+}
+
+/// One process of a machine, from its start to its end.
+pub struct Process {
+    pub world: Arc<World>,
+    pub machine: usize,
+    pub incarnation: u32,
+    clock: StorageClock,
+    me: Weak<Process>,
+}
+
+impl fmt::Debug for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", NAMES[self.machine], self.incarnation)
+    }
+}
+
+impl Process {
+    /// Starts a process in the place of whatever ran on the machine before.
+    pub fn boot(world: &Arc<World>, machine: usize) -> Arc<Self> {
+        let incarnation = {
+            let mut state = world.state();
+            let it = &mut state.machines[machine];
+            it.incarnation += 1;
+            it.frozen_until = None;
+            it.incarnation
+        };
+        world.tell(Some(machine), || What::Started { incarnation });
+        Arc::new_cyclic(|me| Self {
+            world: Arc::clone(world),
+            machine,
+            incarnation,
+            clock: StorageClock::default(),
+            me: me.clone(),
+        })
+    }
+
+    /// The id of the worker in this process.
+    pub fn worker_id(&self) -> WorkerId {
+        let id = format!("w{}-{}", self.machine, self.incarnation);
+        WorkerId::parse(&id).expect("letters, digits and `-`")
+    }
+
+    /// The machine and the incarnation of a worker's id.
+    pub fn of_worker(id: &WorkerId) -> Option<(usize, u32)> {
+        let (machine, incarnation) = id.as_str().strip_prefix('w')?.split_once('-')?;
+        Some((machine.parse().ok()?, incarnation.parse().ok()?))
+    }
+
+    /// The store as this process sees it.
+    pub fn store(&self, bare: &Store) -> Store {
+        let me = self.me.clone();
+        let clock: GivenClock = Arc::new(move || {
+            me.upgrade()
+                .map_or(DateTime::<Utc>::UNIX_EPOCH, |it| it.store_now())
+        });
+        let seed = self
+            .world
+            .drawn(&[3, self.machine as u64, u64::from(self.incarnation)])
+            .next_u64();
+        let keeper = self.me.upgrade().expect("whoever asks holds it");
+        bare.seen_by(clock, seed).behind(keeper)
+    }
+
+    /// What this process takes for the store's time.
+    fn store_now(&self) -> DateTime<Utc> {
+        if let Some(wrong) = bugs::own_clock(self) {
+            return wrong;
+        }
+        match self.world.plan.home {
+            Home::Folder => self.world.now(),
+            Home::Bucket => self
+                .clock
+                .at(self.monotonic())
+                .unwrap_or_else(|| whole_seconds(self.world.now())),
+        }
+    }
+
+    /// The machine's monotonic clock, which drifts.
+    fn monotonic(&self) -> std::time::Instant {
+        let elapsed = self.world.elapsed();
+        let drift = self.world.state().machines[self.machine].drift;
+        let wrong = elapsed.as_micros() as i64 * drift / 1_000_000;
+        let now = Instant::now().into_std() + Duration::from_secs(60);
+        if wrong >= 0 {
+            now + Duration::from_micros(wrong as u64)
+        } else {
+            now - Duration::from_micros(wrong.unsigned_abs())
+        }
+    }
+
+    /// The machine's wall clock, which is wrong.
+    pub fn wall_clock(&self) -> DateTime<Utc> {
+        let offset = self.world.state().machines[self.machine].offset;
+        self.world.now() + TimeDelta::seconds(offset)
+    }
+
+    pub fn is_alive(&self) -> bool {
+        self.world.state().machines[self.machine].incarnation == self.incarnation
+    }
+
+    /// Goes on once the process is not frozen; never, when it is gone.
+    pub async fn until_awake(&self) {
+        loop {
+            let until = {
+                let state = self.world.state();
+                let it = &state.machines[self.machine];
+                if it.incarnation == self.incarnation {
+                    Some(it.frozen_until)
+                } else {
+                    None
+                }
+            };
+            match until {
+                None => return std::future::pending().await,
+                Some(None) => return,
+                Some(Some(until)) => {
+                    sleep_until(until).await;
+                    self.thaw(until);
+                }
+            }
+        }
+    }
+
+    fn thaw(&self, until: Instant) {
+        let mut state = self.world.state();
+        let it = &mut state.machines[self.machine];
+        if it.incarnation == self.incarnation && it.frozen_until == Some(until) {
+            it.frozen_until = None;
+            state.check.woke(self.machine, self.world.elapsed());
+            drop(state);
+            self.world.tell(Some(self.machine), || What::Woke);
+        }
+    }
+
+    /// Before a call: it takes its time, and the plan may have something for it. An error is what the caller gets.
+    pub async fn before(&self, of: &[Of]) -> (Vec<(Of, u32)>, Option<Kind>) {
+        self.until_awake().await;
+        let (counted, n_calls) = {
+            let mut state = self.world.state();
+            let it = &mut state.machines[self.machine];
+            it.n_calls += 1;
+            let count = |of: &Of| {
+                it.calls[*of as usize] += 1;
+                (*of, it.calls[*of as usize])
+            };
+            (of.iter().map(count).collect::<Vec<_>>(), it.n_calls)
+        };
+        let mut drawn = self.world.drawn(&[1, self.machine as u64, n_calls]);
+        let ms = match drawn.below(100) {
+            0..2 => drawn.below(2000),
+            _ => drawn.below(25),
+        };
+        sleep(Duration::from_millis(1 + ms)).await;
+        self.until_awake().await;
+        let error = self.suffer(&counted, Moment::Before).await;
+        (counted, error)
+    }
+
+    /// After a call.
+    pub async fn after(&self, counted: &[(Of, u32)]) -> Option<Kind> {
+        let error = self.suffer(counted, Moment::After).await;
+        sleep(Duration::from_millis(1)).await;
+        self.until_awake().await;
+        error
+    }
+
+    async fn suffer(&self, counted: &[(Of, u32)], moment: Moment) -> Option<Kind> {
+        let deed = self.world.deed(self.machine, counted, moment)?;
+        self.world
+            .tell(Some(self.machine), || What::Fault { deed, moment });
+        let lasts = match deed {
+            Deed::Fail(_) => Duration::from_secs(1),
+            Deed::Slow(time) | Deed::Freeze(time) => time,
+            Deed::Crash => Duration::MAX,
+        };
+        let at = self.world.elapsed();
+        self.world.state().machines[self.machine]
+            .troubles
+            .push((at, lasts));
+        match deed {
+            Deed::Fail(kind) => Some(kind),
+            Deed::Slow(time) => {
+                sleep(time).await;
+                self.until_awake().await;
+                None
+            }
+            Deed::Freeze(time) => {
+                {
+                    let mut state = self.world.state();
+                    state.machines[self.machine].frozen_until = Some(Instant::now() + time);
+                    state.check.froze(self.machine, self.incarnation, at);
+                }
+                self.until_awake().await;
+                None
+            }
+            Deed::Crash => {
+                self.end();
+                std::future::pending().await
+            }
+        }
+    }
+
+    /// The process is gone: its calls never return.
+    pub fn end(&self) {
+        {
+            let mut state = self.world.state();
+            if state.machines[self.machine].incarnation == self.incarnation {
+                state.machines[self.machine].incarnation += 1;
+                state.machines[self.machine].frozen_until = None;
+            }
+            state
+                .check
+                .crashed(self.machine, self.incarnation, self.world.elapsed());
+        }
+        self.world.changed.notify_waiters();
+    }
+
+    pub fn is_worker(&self) -> bool {
+        self.machine < WORKERS
+    }
+}
+
+#[async_trait]
+impl Keeper for Process {
+    async fn comes(&self, call: &mut Call) -> Way {
+        let of = kinds(call);
+        let (counted, error) = self.before(&of).await;
+        self.world.state().counts.store_calls += 1;
+        if let Some(kind) = error {
+            self.world
+                .tell(Some(self.machine), || What::refused(call, counted.clone()));
+            return Way::Back(fitting(kind, call.operation));
+        }
+        bugs::on_the_way_in(self, call)
+    }
+
+    async fn done(&self, call: &Call, is_done: bool, body: &mut Option<Bytes>) -> Option<Kind> {
+        if self.world.plan.home == Home::Bucket {
+            self.clock
+                .heard(whole_seconds(self.world.now()), self.monotonic());
+        }
+        let at = self.world.elapsed();
+        {
+            let mut state = self.world.state();
+            let state = &mut *state;
+            let (history, machines) = (&mut state.history, &state.machines);
+            history.tell(at, Some(self.machine), || What::call(call, is_done));
+            let before = state.check.violations.len();
+            let line = state.check.store_call(self, machines, at, call, is_done);
+            if let Some(line) = line {
+                history.tell(at, Some(self.machine), || What::Changed(line));
+            }
+            for broken in &state.check.violations[before..] {
+                history.tell(at, None, || What::Violation(broken.to_string()));
+            }
+        }
+        if is_done && call.body.is_some() {
+            self.world.changed.notify_waiters();
+        }
+        bugs::on_the_way_out(self, call, body);
+        let counted = self.counted(call);
+        let kind = self.after(&counted).await?;
+        let kind = fitting(kind, call.operation);
+        bugs::on_lost_answer(self, call, kind);
+        Some(kind)
+    }
+}
+
+impl Process {
+    /// How many calls of its kinds came by now.
+    fn counted(&self, call: &Call) -> Vec<(Of, u32)> {
+        let state = self.world.state();
+        let calls = &state.machines[self.machine].calls;
+        kinds(call)
+            .into_iter()
+            .map(|of| (of, calls[of as usize]))
+            .collect()
+    }
+}
+
+/// 409 and 412 are answers to writes only.
+fn fitting(kind: Kind, operation: Operation) -> Kind {
+    match operation {
+        Operation::Create | Operation::Update | Operation::Overwrite => kind,
+        _ => Kind::Unavailable,
+    }
+}
+
+fn kinds(call: &Call) -> Vec<Of> {
+    let of = match call.operation {
+        Operation::Get | Operation::List => Of::Read,
+        _ => match ObjectKey::parse(&call.key) {
+            Ok(Some(ObjectKey::Unit(_))) => Of::UnitWrite,
+            Ok(Some(key)) if crate::check::job_of(&key).is_some() => Of::JobWrite,
+            _ => Of::FileWrite,
+        },
+    };
+    vec![Of::Any, of]
+}

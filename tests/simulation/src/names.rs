@@ -1,0 +1,35 @@
+//! The jobs of a schedule by number.
+
+use cellmill_core::ids::Dir;
+use cellmill_core::keys::JobKind;
+
+use crate::check::JobName;
+use crate::plan::Plan;
+
+/// The data sets come first, then the prediction.
+pub fn job_name(plan: &Plan, job: usize) -> JobName {
+    let kind = if job < plan.jobs.len() {
+        JobKind::Data
+    } else {
+        JobKind::Predict
+    };
+    (kind, dir(job))
+}
+
+pub fn dir(job: usize) -> Dir {
+    Dir::parse(&format!("Job{job:05}")).expect("letters and digits make a directory")
+}
+
+pub fn job_number(dir: &Dir) -> u64 {
+    let digits = dir.as_str().trim_start_matches("Job");
+    digits.parse().unwrap_or_default()
+}
+
+pub fn n_jobs(plan: &Plan) -> usize {
+    plan.jobs.len() + usize::from(plan.predicts)
+}
+
+/// The batch of a job's images.
+pub fn batch(job: usize) -> String {
+    format!("b{job}")
+}
