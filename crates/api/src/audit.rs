@@ -6,7 +6,6 @@ use cellmill_core::keys::ObjectKey;
 use cellmill_core::records::AuditEntry;
 use cellmill_store::{Error, Store};
 use chrono::Datelike as _;
-use ulid::Ulid;
 
 /// Writes an entry: `by` did `action` (`job.cancel`) to `subject`, a key or an id.
 pub async fn record(
@@ -17,7 +16,7 @@ pub async fn record(
     details: serde_json::Value,
 ) -> Result<(), Error> {
     let at = store.now();
-    let id = Ulid::from_datetime(at.into()).to_string();
+    let id = store.fresh_id().to_string();
     let key = ObjectKey::Audit {
         year: at.year() as u16,
         month: at.month() as u8,

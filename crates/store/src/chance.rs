@@ -32,10 +32,10 @@ impl Chance {
         }
     }
 
-    /// A new id.
+    /// A new id, whose beginning is `now`.
     pub(crate) fn ulid(&self, now: DateTime<Utc>) -> Ulid {
         match self {
-            Self::System => Ulid::generate(),
+            Self::System => Ulid::from_datetime(now.into()),
             Self::Seeded(random) => {
                 let now_ms = u64::try_from(now.timestamp_millis()).unwrap_or_default();
                 Ulid::from_parts(now_ms, lock(random).random())

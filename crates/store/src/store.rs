@@ -129,6 +129,11 @@ impl Store {
         self.clock.now()
     }
 
+    /// An id that nothing else has, whose beginning is the store's time.
+    pub fn fresh_id(&self) -> ulid::Ulid {
+        self.chance.ulid(self.now())
+    }
+
     /// Whether objects keep what their sender declared of them ([`Head::declared_sha256`](crate::Head)): so that
     /// what came through a signed URL is told from what was copied in. A folder's files keep nothing but bytes.
     pub fn keeps_declarations(&self) -> bool {

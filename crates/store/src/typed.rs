@@ -404,7 +404,7 @@ impl Store {
     }
 
     fn fresh_write(&self) -> WriteId {
-        WriteId::new(self.chance.ulid(self.now()))
+        WriteId::new(self.fresh_id())
     }
 
     fn just_written<D>(&self, value: D, etag: String) -> Versioned<D> {

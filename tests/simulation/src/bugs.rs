@@ -114,7 +114,11 @@ pub fn on_the_way_in(process: &Process, call: &mut Call) -> Way {
             return Way::Back(Kind::NotModified);
         }
         Bug::PercentReset if is_unit && says(call, "state", "leased") => {
-            change(&mut call.body, |it| it["percent"] = json!(0));
+            change(&mut call.body, |it| {
+                if it["rev"].as_u64().is_some_and(|it| it % 2 == 0) {
+                    it["percent"] = json!(0);
+                }
+            });
         }
         Bug::CollectAfterCancel if is_collector && is_job && is_update => {
             if says(call, "state", "collecting") || says(call, "state", "done") {

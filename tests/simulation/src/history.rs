@@ -31,7 +31,7 @@ pub enum What {
     Woke,
     Fault {
         deed: Deed,
-        moment: Moment,
+        moment: Option<Moment>,
     },
     /// A call that came to the store.
     Call {
@@ -105,10 +105,11 @@ impl fmt::Display for What {
             Self::Woke => write!(f, "wakes up"),
             Self::Fault { deed, moment } => {
                 let moment = match moment {
-                    Moment::Before => "before the call",
-                    Moment::After => "after the call",
+                    Some(Moment::Before) => ", before the call",
+                    Some(Moment::After) => ", after the call",
+                    None => "",
                 };
-                write!(f, "!! {}, {moment}", deed_text(*deed))
+                write!(f, "!! {}{moment}", deed_text(*deed))
             }
             Self::Call {
                 call,

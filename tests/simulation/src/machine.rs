@@ -39,6 +39,7 @@ pub const NAMES: [&str; MACHINES] = [
 pub struct MachineState {
     /// The process that is alive; earlier ones are gone.
     pub incarnation: u32,
+    process: Weak<Process>,
     pub frozen_until: Option<Instant>,
     calls: [u32; 6],
     n_calls: u64,
@@ -55,6 +56,7 @@ impl MachineState {
         let mut drawn = cellmill_core::random::SplitMix::new(seed ^ (number as u64 + 1) << 40);
         Self {
             incarnation: 0,
+            process: Weak::new(),
             frozen_until: None,
             calls: [0; 6],
             n_calls: 0,
@@ -91,13 +93,15 @@ impl Process {
             it.incarnation
         };
         world.tell(Some(machine), || What::Started { incarnation });
-        Arc::new_cyclic(|me| Self {
+        let process = Arc::new_cyclic(|me| Self {
             world: Arc::clone(world),
             machine,
             incarnation,
             clock: StorageClock::default(),
             me: me.clone(),
-        })
+        });
+        world.state().machines[machine].process = Arc::downgrade(&process);
+        process
     }
 
     /// The id of the worker in this process.
@@ -232,8 +236,10 @@ impl Process {
 
     async fn suffer(&self, counted: &[(Of, u32)], moment: Moment) -> Option<Kind> {
         let deed = self.world.deed(self.machine, counted, moment)?;
-        self.world
-            .tell(Some(self.machine), || What::Fault { deed, moment });
+        self.world.tell(Some(self.machine), || What::Fault {
+            deed,
+            moment: Some(moment),
+        });
         let lasts = match deed {
             Deed::Fail(_) => Duration::from_secs(1),
             Deed::Slow(time) | Deed::Freeze(time) => time,
@@ -251,11 +257,7 @@ impl Process {
                 None
             }
             Deed::Freeze(time) => {
-                {
-                    let mut state = self.world.state();
-                    state.machines[self.machine].frozen_until = Some(Instant::now() + time);
-                    state.check.froze(self.machine, self.incarnation, at);
-                }
+                self.freeze(time);
                 self.until_awake().await;
                 None
             }
@@ -263,6 +265,36 @@ impl Process {
                 self.end();
                 std::future::pending().await
             }
+        }
+    }
+
+    fn freeze(&self, time: Duration) {
+        let (at, until) = (self.world.elapsed(), Instant::now() + time);
+        let mut state = self.world.state();
+        state.machines[self.machine].frozen_until = Some(until);
+        state.check.froze(self.machine, self.incarnation, at);
+    }
+
+    /// Whatever process runs on a machine is killed, or stands still for so long.
+    pub fn hit(world: &Arc<World>, machine: usize, freeze: Option<Duration>) {
+        let process = world.state().machines[machine].process.upgrade();
+        let Some(process) = process.filter(|it| it.is_alive()) else {
+            return;
+        };
+        let (deed, lasts) = match freeze {
+            Some(time) => (Deed::Freeze(time), time),
+            None => (Deed::Crash, Duration::MAX),
+        };
+        world.tell(Some(machine), || What::Fault { deed, moment: None });
+        let at = world.elapsed();
+        world.state().machines[machine].troubles.push((at, lasts));
+        match freeze {
+            Some(time) => {
+                process.freeze(time);
+                // Somebody must see that it wakes up, even when it does nothing.
+                tokio::spawn(async move { process.until_awake().await });
+            }
+            None => process.end(),
         }
     }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use cellmill_api::accept::{Submission, accept};
 use cellmill_api::views::JobView;
 use cellmill_api::{ApiParts, LocalUser, QueueNotify, Settings, router};
-use cellmill_core::job::JobParameters;
+use cellmill_core::job::{JobParameters, JobState};
 use cellmill_core::keys::JobKind;
 use cellmill_core::messages::UnitClass;
 use cellmill_core::training::PredictParameters;
@@ -160,11 +160,34 @@ pub async fn act(world: Arc<World>, homes: Homes, item: usize) {
                 check.shown(at, began, &name, &view);
             }
         }
-        (200, _) => check.acknowledged(at, &name, Some(verb)),
+        (200, _) => {
+            if verb == Verb::Cancel && before == Some(JobState::Cancelled) {
+                check.job_table.met("cancel again", state_text(before));
+            }
+            check.acknowledged(at, &name, Some(verb));
+        }
         (409, Verb::Cancel) => check.job_table.met("cancel refused", state_text(before)),
         (409, Verb::Raise) => check.job_table.met("raise refused", state_text(before)),
         (409, Verb::Retry) => check.job_table.met("retry refused", state_text(before)),
         _ => {}
+    }
+}
+
+/// A blow to a machine that comes at a moment, not at a call.
+pub async fn hit(world: Arc<World>, item: usize) {
+    let Item::Hit {
+        machine,
+        job,
+        when,
+        freeze,
+    } = world.plan.items[item]
+    else {
+        return;
+    };
+    let name = job_name(&world.plan, job);
+    if until(&world, &name, when).await && world.take(item) {
+        world.state().counts.faults += 1;
+        Process::hit(&world, machine, freeze);
     }
 }
 

@@ -44,6 +44,13 @@ pub enum Item {
     Message { of: Lane, nth: u32, fate: Fate },
     /// No message of a kind arrives before the calm.
     Silence { of: Lane },
+    /// A machine's process is killed, or stands still for so long.
+    Hit {
+        machine: usize,
+        job: usize,
+        when: When,
+        freeze: Option<Duration>,
+    },
     /// A worker is asked to end.
     Term { machine: usize, at: Duration },
     /// A person wants something.
@@ -180,6 +187,10 @@ impl Plan {
             jobs,
         };
         let n_jobs = plan.jobs.len() + usize::from(plan.predicts);
+        for _ in 0..dice.within(0, 2) {
+            let item = dice.hit(n_jobs);
+            plan.items.push(item);
+        }
         for _ in 0..dice.within(2, 7) {
             let item = dice.fault();
             plan.items.push(item);
@@ -300,14 +311,31 @@ impl Dice {
         Item::Message { of, nth, fate }
     }
 
+    fn when(&mut self) -> When {
+        if self.chance(35) {
+            return When::At(self.seconds(0, 180));
+        }
+        let state = self.one_of(&STATES);
+        let after = match self.below(3) {
+            0 => self.within(0, 250),
+            1 => self.within(0, 4000),
+            _ => self.within(0, 70_000),
+        };
+        When::Reached(state, Duration::from_millis(after))
+    }
+
+    fn hit(&mut self, n_jobs: usize) -> Item {
+        Item::Hit {
+            machine: self.machine(),
+            job: self.below(n_jobs as u64) as usize,
+            when: self.when(),
+            freeze: self.chance(40).then(|| self.seconds(20, 130)),
+        }
+    }
+
     fn user(&mut self, n_jobs: usize) -> Item {
         let job = self.below(n_jobs as u64) as usize;
-        let when = if self.chance(50) {
-            When::At(self.seconds(0, 180))
-        } else {
-            let state = self.one_of(&STATES);
-            When::Reached(state, Duration::from_millis(self.within(0, 4000)))
-        };
+        let when = self.when();
         let verb = self.one_of(&[
             Verb::Cancel,
             Verb::Cancel,
@@ -323,7 +351,9 @@ impl Item {
     /// The job that it is about.
     pub fn job(&self) -> Option<usize> {
         match self {
-            Self::User { job, .. } | Self::Failing { job, .. } => Some(*job),
+            Self::User { job, .. } | Self::Hit { job, .. } | Self::Failing { job, .. } => {
+                Some(*job)
+            }
             _ => None,
         }
     }

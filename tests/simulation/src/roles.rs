@@ -61,7 +61,10 @@ pub async fn keep_running(world: Arc<World>, homes: Homes, machine: usize) {
         tokio::select! {
             biased;
             () = until_gone(&process) => {}
-            _ = run => world.tell(Some(machine), || What::Note("the process ends".to_owned())),
+            ended = run => {
+                let has_panicked = ended.is_err_and(|it| it.is_panic());
+                world.ended(machine, has_panicked);
+            }
             () = term => {}
         }
         abort.abort();

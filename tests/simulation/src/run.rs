@@ -85,12 +85,13 @@ async fn play(world: &Arc<World>) {
         homes.clone(),
     ))];
     for (n, item) in world.plan.items.iter().enumerate() {
-        if matches!(item, Item::User { .. }) {
-            people.push(tokio::spawn(people::act(
-                Arc::clone(world),
-                homes.clone(),
-                n,
-            )));
+        match item {
+            Item::User { .. } => {
+                let acts = people::act(Arc::clone(world), homes.clone(), n);
+                people.push(tokio::spawn(acts));
+            }
+            Item::Hit { .. } => people.push(tokio::spawn(people::hit(Arc::clone(world), n))),
+            _ => {}
         }
     }
     come_to_rest(world, &people).await;

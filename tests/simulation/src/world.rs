@@ -145,6 +145,16 @@ impl World {
         Some(deed)
     }
 
+    /// A process ended by itself.
+    pub fn ended(&self, machine: usize, has_panicked: bool) {
+        self.tell(Some(machine), || What::Note("the process ends".to_owned()));
+        if has_panicked {
+            let at = self.elapsed();
+            let what = crate::machine::NAMES[machine].to_owned();
+            self.state().check.broken(at, "no process panics", what);
+        }
+    }
+
     /// Marks an item as happened; `false`: it is too late for it.
     pub fn take(&self, item: usize) -> bool {
         let mut state = self.state();

@@ -168,8 +168,7 @@ impl Checker {
             .troubles
             .iter()
             .filter(|(began, lasts)| began.saturating_add(*lasts) >= since)
-            .map(|(_, lasts)| *lasts)
-            .sum();
+            .fold(Duration::ZERO, |sum, (_, lasts)| sum.saturating_add(*lasts));
         if suffered < TROUBLE {
             self.broken(at, "a worker that is well keeps its lease", change());
         }
