@@ -287,7 +287,8 @@ fn why_left_out(record: &ImageRecord) -> String {
     }
 }
 
-/// The legacy description, as it stands before the cells are cut.
+/// The legacy description, as it stands before the cells are cut. It never replaces one: `collect` completes it, and
+/// a run that was held up for long enough comes here after that.
 pub(crate) async fn info(
     store: &Store,
     job: &JobRecord,
@@ -295,8 +296,39 @@ pub(crate) async fn info(
 ) -> Result<(), Error> {
     let info = DatasetInfo::of_job(job, parameters);
     let key = ObjectKey::Dataset(job.dir.clone(), DatasetFile::Info);
-    store
-        .put_bytes(&key, to_json(&info, Indent::One), Put::Overwrite)
-        .await
-        .map(drop)
+    let put = store.put_bytes(&key, to_json(&info, Indent::One), Put::Create);
+    match put.await {
+        Ok(_) | Err(Error::Exists { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cellmill_core::job::JobParameters;
+    use cellmill_core::messages::UnitClass;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_late_run_leaves_the_description_that_collect_completed() {
+        let (store, parameters) = (Store::memory(), DataParameters::default());
+        let job = JobRecord::accepted(
+            Dir::parse("DkxD9Kjl").unwrap(),
+            1,
+            JobParameters::Data(parameters.clone()),
+            UnitClass::cpu(),
+            "me".to_owned(),
+            store.now(),
+        );
+        info(&store, &job, &parameters).await.unwrap();
+        let key = ObjectKey::Dataset(job.dir.clone(), DatasetFile::Info);
+        assert!(store.head(&key).await.unwrap().is_some());
+        store
+            .put_bytes(&key, "complete", Put::Overwrite)
+            .await
+            .unwrap();
+        info(&store, &job, &parameters).await.unwrap();
+        assert_eq!(store.get_bytes(&key).await.unwrap(), "complete");
+    }
 }
