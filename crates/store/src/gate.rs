@@ -9,9 +9,9 @@ use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload,
-    ObjectMeta, ObjectStore, ObjectStoreExt as _, PutMode, PutMultipartOptions, PutOptions,
-    PutPayload, PutResult, Result,
+    CopyOptions, Error, Extensions, GetOptions, GetResult, GetResultPayload, ListResult,
+    MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt as _, PutMode, PutMultipartOptions,
+    PutOptions, PutPayload, PutResult, Result,
 };
 
 use crate::Store;
@@ -131,7 +131,7 @@ impl ObjectStore for Gate {
         Ok(result.unwrap_or_else(|| PutResult {
             e_tag: Some("nowhere".to_owned()),
             version: None,
-            extensions: Default::default(),
+            extensions: Extensions::default(),
         }))
     }
 
@@ -216,7 +216,7 @@ impl ObjectStore for Gate {
         Ok(listed.unwrap_or_else(|| ListResult {
             common_prefixes: Vec::new(),
             objects: Vec::new(),
-            extensions: Default::default(),
+            extensions: Extensions::default(),
         }))
     }
 

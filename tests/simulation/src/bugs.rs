@@ -82,13 +82,13 @@ impl Bug {
 }
 
 /// The time that a worker goes by that trusts its own clock.
-pub fn own_clock(process: &Process) -> Option<DateTime<Utc>> {
+pub(crate) fn own_clock(process: &Process) -> Option<DateTime<Utc>> {
     (process.world.is_bug(Bug::LeaseByOwnClock) && process.is_worker())
         .then(|| process.wall_clock())
 }
 
 /// A call comes to the store.
-pub fn on_the_way_in(process: &Process, call: &mut Call) -> Way {
+pub(crate) fn on_the_way_in(process: &Process, call: &mut Call) -> Way {
     let Some(bug) = process.world.bug else {
         return Way::In;
     };
@@ -120,10 +120,13 @@ pub fn on_the_way_in(process: &Process, call: &mut Call) -> Way {
                 }
             });
         }
-        Bug::CollectAfterCancel if is_collector && is_job && is_update => {
-            if says(call, "state", "collecting") || says(call, "state", "done") {
-                call.operation = Operation::Overwrite;
-            }
+        Bug::CollectAfterCancel
+            if is_collector
+                && is_job
+                && is_update
+                && (says(call, "state", "collecting") || says(call, "state", "done")) =>
+        {
+            call.operation = Operation::Overwrite;
         }
         Bug::HandBackCountedAsFailure if is_unit => change(&mut call.body, |it| {
             if last_attempt(it).is_some_and(|it| it["how"] == "handed back") {
@@ -150,7 +153,7 @@ pub fn on_the_way_in(process: &Process, call: &mut Call) -> Way {
 }
 
 /// An answer goes back.
-pub fn on_the_way_out(process: &Process, call: &Call, body: &mut Option<Bytes>) {
+pub(crate) fn on_the_way_out(process: &Process, call: &Call, body: &mut Option<Bytes>) {
     let Some(bug) = process.world.bug else {
         return;
     };
@@ -181,7 +184,7 @@ pub fn on_the_way_out(process: &Process, call: &Call, body: &mut Option<Bytes>) 
 }
 
 /// The caller is told 412 though its write was done.
-pub fn on_lost_answer(process: &Process, call: &Call, kind: Kind) {
+pub(crate) fn on_lost_answer(process: &Process, call: &Call, kind: Kind) {
     if process.world.is_bug(Bug::RefusalTakenForLoss) && kind == Kind::Precondition {
         let unread = (process.machine, call.key.clone());
         process.world.state().unread.push(unread);

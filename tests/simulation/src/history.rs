@@ -118,7 +118,6 @@ impl fmt::Display for What {
             Self::Call { call, .. } => write!(f, "   {call}: refused"),
             Self::Refused { call, .. } => write!(f, "   {call}: did not arrive"),
             Self::Changed(text) => write!(f, "-> {text}"),
-            Self::Queue(text) => write!(f, "   {text}"),
             Self::Fate { fate, body } => match fate {
                 None => write!(f, "   sends {body}"),
                 Some(Fate::Lost) => write!(f, "!! sends {body}: lost"),
@@ -131,7 +130,7 @@ impl fmt::Display for What {
                 let verb = verb.map_or("submit", Verb::as_str);
                 write!(f, "** a person: {verb} {job}: {answer}")
             }
-            Self::Note(text) => write!(f, "   {text}"),
+            Self::Queue(text) | Self::Note(text) => write!(f, "   {text}"),
             Self::Violation(text) => write!(f, "## VIOLATION: {text}"),
         }
     }

@@ -8,7 +8,7 @@
 //! - [`shrink`], [`report`]: a failing schedule made small; many schedules counted
 
 pub mod bugs;
-pub mod check;
+mod check;
 pub mod coverage;
 pub mod history;
 mod machine;
@@ -23,4 +23,6 @@ pub mod shrink;
 mod work;
 mod world;
 
+pub use check::Violation;
 pub use run::{Outcome, run_plan};
+pub use world::Counts;

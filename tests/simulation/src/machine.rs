@@ -21,7 +21,7 @@ use crate::plan::{Deed, Home, MACHINES, Moment, Of, WORKERS};
 use crate::world::{World, whole_seconds};
 
 /// The names of the machines, by number.
-pub const NAMES: [&str; MACHINES] = [
+pub(crate) const NAMES: [&str; MACHINES] = [
     "worker-0",
     "worker-1",
     "worker-2",
@@ -36,23 +36,23 @@ pub const NAMES: [&str; MACHINES] = [
 
 /// What is known of one machine.
 #[derive(Debug)]
-pub struct MachineState {
+pub(crate) struct MachineState {
     /// The process that is alive; earlier ones are gone.
-    pub incarnation: u32,
+    pub(crate) incarnation: u32,
     process: Weak<Process>,
-    pub frozen_until: Option<Instant>,
+    pub(crate) frozen_until: Option<Instant>,
     calls: [u32; 6],
     n_calls: u64,
     /// How fast its oscillator runs, in millionths more than true: up to 1000.
     drift: i64,
     /// How wrong its own wall clock is, in seconds. Nothing may depend on it.
-    pub offset: i64,
+    pub(crate) offset: i64,
     /// What it suffered: when, and for how long it could do nothing.
-    pub troubles: Vec<(Duration, Duration)>,
+    pub(crate) troubles: Vec<(Duration, Duration)>,
 }
 
 impl MachineState {
-    pub fn new(number: usize, seed: u64) -> Self {
+    pub(crate) fn new(number: usize, seed: u64) -> Self {
         let mut drawn = cellmill_core::random::SplitMix::new(seed ^ (number as u64 + 1) << 40);
         Self {
             incarnation: 0,
@@ -68,10 +68,10 @@ impl MachineState {
 }
 
 /// One process of a machine, from its start to its end.
-pub struct Process {
-    pub world: Arc<World>,
-    pub machine: usize,
-    pub incarnation: u32,
+pub(crate) struct Process {
+    pub(crate) world: Arc<World>,
+    pub(crate) machine: usize,
+    pub(crate) incarnation: u32,
     clock: StorageClock,
     me: Weak<Process>,
 }
@@ -84,7 +84,7 @@ impl fmt::Debug for Process {
 
 impl Process {
     /// Starts a process in the place of whatever ran on the machine before.
-    pub fn boot(world: &Arc<World>, machine: usize) -> Arc<Self> {
+    pub(crate) fn boot(world: &Arc<World>, machine: usize) -> Arc<Self> {
         let incarnation = {
             let mut state = world.state();
             let it = &mut state.machines[machine];
@@ -98,27 +98,27 @@ impl Process {
             machine,
             incarnation,
             clock: StorageClock::default(),
-            me: me.clone(),
+            me: Weak::clone(me),
         });
         world.state().machines[machine].process = Arc::downgrade(&process);
         process
     }
 
     /// The id of the worker in this process.
-    pub fn worker_id(&self) -> WorkerId {
+    pub(crate) fn worker_id(&self) -> WorkerId {
         let id = format!("w{}-{}", self.machine, self.incarnation);
         WorkerId::parse(&id).expect("letters, digits and `-`")
     }
 
     /// The machine and the incarnation of a worker's id.
-    pub fn of_worker(id: &WorkerId) -> Option<(usize, u32)> {
+    pub(crate) fn of_worker(id: &WorkerId) -> Option<(usize, u32)> {
         let (machine, incarnation) = id.as_str().strip_prefix('w')?.split_once('-')?;
         Some((machine.parse().ok()?, incarnation.parse().ok()?))
     }
 
     /// The store as this process sees it.
-    pub fn store(&self, bare: &Store) -> Store {
-        let me = self.me.clone();
+    pub(crate) fn store(&self, bare: &Store) -> Store {
+        let me = Weak::clone(&self.me);
         let clock: GivenClock = Arc::new(move || {
             me.upgrade()
                 .map_or(DateTime::<Utc>::UNIX_EPOCH, |it| it.store_now())
@@ -147,29 +147,24 @@ impl Process {
 
     /// The machine's monotonic clock, which drifts.
     fn monotonic(&self) -> std::time::Instant {
-        let elapsed = self.world.elapsed();
         let drift = self.world.state().machines[self.machine].drift;
-        let wrong = elapsed.as_micros() as i64 * drift / 1_000_000;
-        let now = Instant::now().into_std() + Duration::from_secs(60);
-        if wrong >= 0 {
-            now + Duration::from_micros(wrong as u64)
-        } else {
-            now - Duration::from_micros(wrong.unsigned_abs())
-        }
+        let elapsed = self.world.elapsed().as_micros() as i64;
+        let shown = elapsed + elapsed * drift / 1_000_000;
+        self.world.began.into_std() + Duration::from_micros(shown.unsigned_abs())
     }
 
     /// The machine's wall clock, which is wrong.
-    pub fn wall_clock(&self) -> DateTime<Utc> {
+    pub(crate) fn wall_clock(&self) -> DateTime<Utc> {
         let offset = self.world.state().machines[self.machine].offset;
         self.world.now() + TimeDelta::seconds(offset)
     }
 
-    pub fn is_alive(&self) -> bool {
+    pub(crate) fn is_alive(&self) -> bool {
         self.world.state().machines[self.machine].incarnation == self.incarnation
     }
 
     /// Goes on once the process is not frozen; never, when it is gone.
-    pub async fn until_awake(&self) {
+    pub(crate) async fn until_awake(&self) {
         loop {
             let until = {
                 let state = self.world.state();
@@ -203,7 +198,7 @@ impl Process {
     }
 
     /// Before a call: it takes its time, and the plan may have something for it. An error is what the caller gets.
-    pub async fn before(&self, of: &[Of]) -> (Vec<(Of, u32)>, Option<Kind>) {
+    pub(crate) async fn before(&self, of: &[Of]) -> (Vec<(Of, u32)>, Option<Kind>) {
         self.until_awake().await;
         let (counted, n_calls) = {
             let mut state = self.world.state();
@@ -227,7 +222,7 @@ impl Process {
     }
 
     /// After a call.
-    pub async fn after(&self, counted: &[(Of, u32)]) -> Option<Kind> {
+    pub(crate) async fn after(&self, counted: &[(Of, u32)]) -> Option<Kind> {
         let error = self.suffer(counted, Moment::After).await;
         sleep(Duration::from_millis(1)).await;
         self.until_awake().await;
@@ -276,7 +271,7 @@ impl Process {
     }
 
     /// Whatever process runs on a machine is killed, or stands still for so long.
-    pub fn hit(world: &Arc<World>, machine: usize, freeze: Option<Duration>) {
+    pub(crate) fn hit(world: &Arc<World>, machine: usize, freeze: Option<Duration>) {
         let process = world.state().machines[machine].process.upgrade();
         let Some(process) = process.filter(|it| it.is_alive()) else {
             return;
@@ -299,7 +294,7 @@ impl Process {
     }
 
     /// The process is gone: its calls never return.
-    pub fn end(&self) {
+    pub(crate) fn end(&self) {
         {
             let mut state = self.world.state();
             if state.machines[self.machine].incarnation == self.incarnation {
@@ -313,7 +308,7 @@ impl Process {
         self.world.changed.notify_waiters();
     }
 
-    pub fn is_worker(&self) -> bool {
+    pub(crate) fn is_worker(&self) -> bool {
         self.machine < WORKERS
     }
 }

@@ -16,6 +16,8 @@ use clap::Parser;
 /// Runs the job machinery in virtual time under many seeds, and checks what must never happen.
 #[derive(Debug, Parser)]
 struct Args {
+    #[arg(value_enum, default_value_t = Show::Schedules)]
+    show: Show,
     /// How many schedules
     #[arg(long, default_value_t = 10_000)]
     schedules: u64,
@@ -25,16 +27,10 @@ struct Args {
     /// Threads, each with schedules of its own
     #[arg(long, default_value_t = 2)]
     threads: usize,
-    /// Look for each planted bug instead
-    #[arg(long)]
-    bugs: bool,
-    /// Only the planted bug of this number, from 0
+    /// With the planted bug of this number only, from 0
     #[arg(long)]
     bug: Option<usize>,
-    /// Tell the schedule of the first seed line by line
-    #[arg(long)]
-    tell: bool,
-    /// Make it small first
+    /// Leave out first whatever the failure does not need
     #[arg(long)]
     shrink: bool,
     /// Write the report as JSON to standard output
@@ -42,15 +38,23 @@ struct Args {
     json: bool,
 }
 
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Show {
+    /// What came of many schedules
+    Schedules,
+    /// How soon each planted bug is found
+    Bugs,
+    /// The schedule of the seed, line by line
+    Seed,
+}
+
 fn main() -> ExitCode {
     let args = Args::parse();
     let bug = args.bug.and_then(|it| Bug::ALL.get(it).copied());
-    let done = if args.tell {
-        tell(&args, bug)
-    } else if args.bugs || bug.is_some() {
-        bugs(&args, bug)
-    } else {
-        schedules(&args)
+    let done = match args.show {
+        Show::Seed => tell(&args, bug),
+        Show::Bugs => bugs(&args, bug),
+        Show::Schedules => schedules(&args),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

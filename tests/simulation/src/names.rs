@@ -7,7 +7,7 @@ use crate::check::JobName;
 use crate::plan::Plan;
 
 /// The data sets come first, then the prediction.
-pub fn job_name(plan: &Plan, job: usize) -> JobName {
+pub(crate) fn job_name(plan: &Plan, job: usize) -> JobName {
     let kind = if job < plan.jobs.len() {
         JobKind::Data
     } else {
@@ -16,20 +16,20 @@ pub fn job_name(plan: &Plan, job: usize) -> JobName {
     (kind, dir(job))
 }
 
-pub fn dir(job: usize) -> Dir {
+pub(crate) fn dir(job: usize) -> Dir {
     Dir::parse(&format!("Job{job:05}")).expect("letters and digits make a directory")
 }
 
-pub fn job_number(dir: &Dir) -> u64 {
+pub(crate) fn job_number(dir: &Dir) -> u64 {
     let digits = dir.as_str().trim_start_matches("Job");
     digits.parse().unwrap_or_default()
 }
 
-pub fn n_jobs(plan: &Plan) -> usize {
+pub(crate) fn n_jobs(plan: &Plan) -> usize {
     plan.jobs.len() + usize::from(plan.predicts)
 }
 
 /// The batch of a job's images.
-pub fn batch(job: usize) -> String {
+pub(crate) fn batch(job: usize) -> String {
     format!("b{job}")
 }

@@ -13,7 +13,7 @@ use cellmill_core::messages::UnitClass;
 use cellmill_core::training::PredictParameters;
 use cellmill_store::uploads::{ApiUploads, Signer, StagedParts};
 use http::{Method, Request};
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::{BodyExt as _, Collected, Full};
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 use tower_service::Service as _;
@@ -30,8 +30,7 @@ use crate::world::World;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Submits all jobs, one after the other, until each is there.
-pub async fn submit_all(world: Arc<World>, homes: Homes) {
-    let mut apis = Api::default();
+pub(crate) async fn submit_all(world: Arc<World>, homes: Homes) {
     for job in 0..n_jobs(&world.plan) {
         let name = job_name(&world.plan, job);
         let pause = world.drawn(&[6, job as u64]).below(20_000);
@@ -43,7 +42,7 @@ pub async fn submit_all(world: Arc<World>, homes: Homes) {
                 if name.0 == JobKind::Data {
                     let body = json!({"dir": dir(job), "batches": [batch(job)]});
                     let path = "/api/v1/datasets";
-                    apis.ask(&process, &homes, Method::POST, path, Some(body))
+                    ask(&process, &homes, Method::POST, path, Some(body))
                         .await
                         .0
                 } else {
@@ -106,7 +105,7 @@ async fn running(world: &Arc<World>) -> Arc<Process> {
 }
 
 /// Keeps the api running: its process does nothing but answer.
-pub async fn keep_api(world: Arc<World>) {
+pub(crate) async fn keep_api(world: Arc<World>) {
     loop {
         let process = Process::boot(&world, API);
         if let Ok(mut api) = world.api.lock() {
@@ -125,7 +124,7 @@ pub async fn keep_api(world: Arc<World>) {
 }
 
 /// One item of a person.
-pub async fn act(world: Arc<World>, homes: Homes, item: usize) {
+pub(crate) async fn act(world: Arc<World>, homes: Homes, item: usize) {
     let Item::User { job, when, verb } = world.plan.items[item] else {
         return;
     };
@@ -135,19 +134,17 @@ pub async fn act(world: Arc<World>, homes: Homes, item: usize) {
     }
     let (method, path) = {
         let (kind, dir) = (name.0.as_str(), &name.1);
-        match verb {
-            Verb::Look => (Method::GET, format!("/api/v1/jobs/{kind}/{dir}")),
-            _ => {
-                let verb = verb.as_str();
-                (Method::POST, format!("/api/v1/jobs/{kind}/{dir}/{verb}"))
-            }
+        if verb == Verb::Look {
+            (Method::GET, format!("/api/v1/jobs/{kind}/{dir}"))
+        } else {
+            let verb = verb.as_str();
+            (Method::POST, format!("/api/v1/jobs/{kind}/{dir}/{verb}"))
         }
     };
     let process = running(&world).await;
     let began = world.elapsed();
     let before = world.state().check.job(&name).state();
-    let mut apis = Api::default();
-    let asked = apis.ask(&process, &homes, method, &path, None);
+    let asked = ask(&process, &homes, method, &path, None);
     let (status, body) = timeout(PATIENCE, asked).await.unwrap_or_default();
     tell(&world, Some(verb), &name, &status.to_string());
     let at = world.elapsed();
@@ -174,7 +171,7 @@ pub async fn act(world: Arc<World>, homes: Homes, item: usize) {
 }
 
 /// A blow to a machine that comes at a moment, not at a call.
-pub async fn hit(world: Arc<World>, item: usize) {
+pub(crate) async fn hit(world: Arc<World>, item: usize) {
     let Item::Hit {
         machine,
         job,
@@ -226,56 +223,51 @@ fn tell(world: &World, verb: Option<Verb>, name: &JobName, answer: &str) {
     });
 }
 
-/// The routers of the processes that were asked.
-#[derive(Default)]
-struct Api {}
-
-impl Api {
-    /// Status and body of an answer.
-    async fn ask(
-        &mut self,
-        process: &Arc<Process>,
-        homes: &Homes,
-        method: Method,
-        path: &str,
-        body: Option<Value>,
-    ) -> (u16, Bytes) {
-        let queue = homes.queue(process);
-        let store = process.store(&homes.store);
-        let signer = Signer::with_secret([7; 32]);
-        let mut settings = Settings::default();
-        settings.window = process.world.plan.window;
-        let parts = ApiParts {
-            store: store.clone(),
-            queue: Arc::clone(&queue),
-            signer: Arc::new(ApiUploads {
-                signer: signer.clone(),
-                endpoint: "/uploads".to_owned(),
-            }),
-            multipart: Arc::new(StagedParts {
-                store,
-                signer: signer.clone(),
-                endpoint: "/uploads/parts".to_owned(),
-            }),
-            downloads: None,
-            receiver: Some(signer),
-            notify: Arc::new(QueueNotify(queue)),
-            identity: Arc::new(LocalUser),
-            settings,
-        };
-        let body = body.map_or(Bytes::new(), |it| it.to_string().into());
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("host", "localhost")
-            .header("content-type", "application/json")
-            .body(Full::new(body))
-            .expect("the request is well formed");
-        let Ok(answer) = router(parts).call(request).await;
-        let status = answer.status().as_u16();
-        let body = answer.into_body().collect().await;
-        (status, body.map(|it| it.to_bytes()).unwrap_or_default())
-    }
+/// Status and body of an answer of the api in this process.
+async fn ask(
+    process: &Arc<Process>,
+    homes: &Homes,
+    method: Method,
+    path: &str,
+    body: Option<Value>,
+) -> (u16, Bytes) {
+    let queue = homes.queue(process);
+    let store = process.store(&homes.store);
+    let signer = Signer::with_secret([7; 32]);
+    let settings = Settings {
+        window: process.world.plan.window,
+        ..Settings::default()
+    };
+    let parts = ApiParts {
+        store: store.clone(),
+        queue: Arc::clone(&queue),
+        signer: Arc::new(ApiUploads {
+            signer: signer.clone(),
+            endpoint: "/uploads".to_owned(),
+        }),
+        multipart: Arc::new(StagedParts {
+            store,
+            signer: signer.clone(),
+            endpoint: "/uploads/parts".to_owned(),
+        }),
+        downloads: None,
+        receiver: Some(signer),
+        notify: Arc::new(QueueNotify(queue)),
+        identity: Arc::new(LocalUser),
+        settings,
+    };
+    let body = body.map_or(Bytes::new(), |it| it.to_string().into());
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("host", "localhost")
+        .header("content-type", "application/json")
+        .body(Full::new(body))
+        .expect("the request is well formed");
+    let Ok(answer) = router(parts).call(request).await;
+    let status = answer.status().as_u16();
+    let body = answer.into_body().collect().await;
+    (status, body.map(Collected::to_bytes).unwrap_or_default())
 }
 
 impl crate::check::Checker {

@@ -20,7 +20,7 @@ use crate::plan::{Fate, Item, Lane, Of};
 
 /// The queues themselves. Waiting is done here, as that of the memory home wakes in no order that can be repeated.
 #[derive(Debug)]
-pub struct PostOffice {
+pub(crate) struct PostOffice {
     home: MemoryQueue,
     bell: Notify,
     /// When something hidden or delayed is to be seen.
@@ -28,7 +28,7 @@ pub struct PostOffice {
 }
 
 impl PostOffice {
-    pub fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             home: MemoryQueue::new(Settings::default()),
             bell: Notify::new(),
@@ -52,9 +52,9 @@ impl PostOffice {
 
 /// A process's door to the post office.
 #[derive(Debug)]
-pub struct Door {
-    pub process: Arc<Process>,
-    pub office: Arc<PostOffice>,
+pub(crate) struct Door {
+    pub(crate) process: Arc<Process>,
+    pub(crate) office: Arc<PostOffice>,
 }
 
 /// The lane of a queue; `None` for dead letters and queues that no schedule uses.

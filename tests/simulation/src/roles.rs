@@ -34,13 +34,13 @@ const BATCH: usize = 10;
 
 /// The two homes, bare.
 #[derive(Clone, Debug)]
-pub struct Homes {
-    pub store: Store,
-    pub office: Arc<PostOffice>,
+pub(crate) struct Homes {
+    pub(crate) store: Store,
+    pub(crate) office: Arc<PostOffice>,
 }
 
 impl Homes {
-    pub fn queue(&self, process: &Arc<Process>) -> Arc<dyn Queue> {
+    pub(crate) fn queue(&self, process: &Arc<Process>) -> Arc<dyn Queue> {
         Arc::new(Door {
             process: Arc::clone(process),
             office: Arc::clone(&self.office),
@@ -49,7 +49,7 @@ impl Homes {
 }
 
 /// Keeps a machine running: a process that was killed or has ended is followed by another one.
-pub async fn keep_running(world: Arc<World>, homes: Homes, machine: usize) {
+pub(crate) async fn keep_running(world: Arc<World>, homes: Homes, machine: usize) {
     let mut n_starts = 0;
     loop {
         n_starts += 1;
@@ -93,14 +93,14 @@ async fn until_term(world: &World, machine: usize, shutdown: &CancellationToken)
             && *asked == machine
             && *at > world.elapsed()
         {
-            sleep(*at - world.elapsed()).await;
+            sleep(at.saturating_sub(world.elapsed())).await;
             if world.take(n) {
                 world.tell(Some(machine), || What::Note("is asked to end".to_owned()));
                 shutdown.cancel();
             }
         }
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 async fn run(process: Arc<Process>, homes: Homes, shutdown: CancellationToken) {

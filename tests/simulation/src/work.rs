@@ -20,7 +20,7 @@ use crate::plan::Item;
 use crate::world::World;
 
 #[derive(Debug)]
-pub struct Work(pub Arc<World>);
+pub(crate) struct Work(pub(crate) Arc<World>);
 
 #[async_trait]
 impl Algorithm for Work {

@@ -16,31 +16,31 @@ use crate::plan::{Deed, Home, Item, Lane, MACHINES, Moment, Of, Plan};
 
 /// One schedule while it runs.
 #[derive(Debug)]
-pub struct World {
-    pub plan: Plan,
-    pub bug: Option<Bug>,
-    began: Instant,
+pub(crate) struct World {
+    pub(crate) plan: Plan,
+    pub(crate) bug: Option<Bug>,
+    pub(crate) began: Instant,
     state: Mutex<State>,
     /// Something changed that somebody may wait for.
-    pub changed: Notify,
+    pub(crate) changed: Notify,
     /// The process that answers people.
-    pub api: Mutex<Option<Arc<Process>>>,
+    pub(crate) api: Mutex<Option<Arc<Process>>>,
 }
 
 #[derive(Debug)]
-pub struct State {
-    pub machines: Vec<MachineState>,
-    pub history: History,
-    pub check: Checker,
-    pub counts: Counts,
+pub(crate) struct State {
+    pub(crate) machines: Vec<MachineState>,
+    pub(crate) history: History,
+    pub(crate) check: Checker,
+    pub(crate) counts: Counts,
     /// Which items of the plan happened.
-    pub taken: Vec<bool>,
+    pub(crate) taken: Vec<bool>,
     /// From now on nothing of the plan happens any more.
-    pub is_calm: bool,
+    pub(crate) is_calm: bool,
     /// Messages sent into each lane.
     sent: [u32; 3],
     /// Of a planted bug: whose writes of which keys will be taken for somebody else's.
-    pub unread: Vec<(usize, String)>,
+    pub(crate) unread: Vec<(usize, String)>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -51,7 +51,7 @@ pub struct Counts {
 }
 
 impl World {
-    pub fn new(plan: Plan, bug: Option<Bug>, is_told: bool) -> Arc<Self> {
+    pub(crate) fn new(plan: Plan, bug: Option<Bug>, is_told: bool) -> Arc<Self> {
         let machines = (0..MACHINES)
             .map(|it| MachineState::new(it, plan.seed))
             .collect();
@@ -78,34 +78,34 @@ impl World {
     }
 
     /// A panic under this lock ends the schedule anyway.
-    pub fn state(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Virtual time since the schedule began.
-    pub fn elapsed(&self) -> Duration {
+    pub(crate) fn elapsed(&self) -> Duration {
         self.began.elapsed()
     }
 
     /// The true time.
-    pub fn now(&self) -> DateTime<Utc> {
+    pub(crate) fn now(&self) -> DateTime<Utc> {
         start() + TimeDelta::from_std(self.elapsed()).unwrap_or_default()
     }
 
     /// What the storage stamps an object with that is written now.
-    pub fn stamp(&self) -> DateTime<Utc> {
+    pub(crate) fn stamp(&self) -> DateTime<Utc> {
         match self.plan.home {
             Home::Bucket => whole_seconds(self.now()),
             Home::Folder => self.now(),
         }
     }
 
-    pub fn is_bug(&self, bug: Bug) -> bool {
+    pub(crate) fn is_bug(&self, bug: Bug) -> bool {
         self.bug == Some(bug)
     }
 
     /// A number that depends on the seed and on what it is for, and on nothing else that happened.
-    pub fn drawn(&self, parts: &[u64]) -> SplitMix {
+    pub(crate) fn drawn(&self, parts: &[u64]) -> SplitMix {
         let mut mixed = self.plan.seed;
         for part in parts {
             mixed = SplitMix::new(mixed ^ part.wrapping_mul(0x9e37_79b9_7f4a_7c15)).next_u64();
@@ -114,13 +114,18 @@ impl World {
     }
 
     /// Notes what happened, for whoever reads the history.
-    pub fn tell(&self, who: Option<usize>, what: impl FnOnce() -> What) {
+    pub(crate) fn tell(&self, who: Option<usize>, what: impl FnOnce() -> What) {
         let at = self.elapsed();
         self.state().history.tell(at, who, what);
     }
 
     /// The deed that the plan has for this call, which is the n-th of each of `of`.
-    pub fn deed(&self, machine: usize, counted: &[(Of, u32)], moment: Moment) -> Option<Deed> {
+    pub(crate) fn deed(
+        &self,
+        machine: usize,
+        counted: &[(Of, u32)],
+        moment: Moment,
+    ) -> Option<Deed> {
         let mut state = self.state();
         if state.is_calm {
             return None;
@@ -146,7 +151,7 @@ impl World {
     }
 
     /// A process ended by itself.
-    pub fn ended(&self, machine: usize, has_panicked: bool) {
+    pub(crate) fn ended(&self, machine: usize, has_panicked: bool) {
         self.tell(Some(machine), || What::Note("the process ends".to_owned()));
         if has_panicked {
             let at = self.elapsed();
@@ -156,7 +161,7 @@ impl World {
     }
 
     /// Marks an item as happened; `false`: it is too late for it.
-    pub fn take(&self, item: usize) -> bool {
+    pub(crate) fn take(&self, item: usize) -> bool {
         let mut state = self.state();
         if state.is_calm {
             return false;
@@ -166,7 +171,7 @@ impl World {
     }
 
     /// The item for the next message of a lane.
-    pub fn message_item(&self, lane: Lane) -> Option<Item> {
+    pub(crate) fn message_item(&self, lane: Lane) -> Option<Item> {
         let mut state = self.state();
         let number = &mut state.sent[lane as usize];
         *number += 1;
@@ -186,7 +191,7 @@ impl World {
     }
 
     /// No more faults: who sleeps wakes up.
-    pub fn calm(&self) {
+    pub(crate) fn calm(&self) {
         let mut state = self.state();
         state.is_calm = true;
         for machine in &mut state.machines {
@@ -202,6 +207,6 @@ fn start() -> DateTime<Utc> {
     DateTime::from_timestamp(1_900_000_000, 0).unwrap_or_default()
 }
 
-pub fn whole_seconds(at: DateTime<Utc>) -> DateTime<Utc> {
+pub(crate) fn whole_seconds(at: DateTime<Utc>) -> DateTime<Utc> {
     at.with_nanosecond(0).unwrap_or(at)
 }

@@ -17,7 +17,7 @@ use super::{JobName, Violation, result_of, state_text};
 use crate::world::World;
 
 /// Checks the end of a schedule. `bare` is the store without any gate.
-pub async fn at_rest(world: &World, bare: &Store) {
+pub(crate) async fn at_rest(world: &World, bare: &Store) {
     let at = world.elapsed();
     let mut ended = Vec::new();
     {

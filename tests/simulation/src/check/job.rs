@@ -186,7 +186,7 @@ impl Checker {
     }
 
     /// A person was told that what they wanted is done.
-    pub fn acknowledged(&mut self, at: Duration, name: &JobName, verb: Option<Verb>) {
+    pub(crate) fn acknowledged(&mut self, at: Duration, name: &JobName, verb: Option<Verb>) {
         let job = self.job(name);
         let state = job.state();
         let is_urgent = job.record.as_ref().is_some_and(|it| it.wishes.urgent);

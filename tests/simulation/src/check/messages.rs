@@ -15,7 +15,7 @@ use crate::plan::Lane;
 
 /// The messages that processes have in their hands.
 #[derive(Debug, Default)]
-pub struct HandedOut {
+pub(crate) struct HandedOut {
     messages: BTreeMap<(Lane2, String), Handed>,
     /// Bodies that were put aside with a reason, by whom.
     buried: Vec<(usize, String)>,
@@ -28,15 +28,15 @@ type Lane2 = u8;
 
 /// A message that was received.
 #[derive(Clone, Debug)]
-pub struct Handed {
-    pub body: String,
-    pub at: Duration,
+pub(crate) struct Handed {
+    pub(crate) body: String,
+    pub(crate) at: Duration,
 }
 
 const RULE: &str = "a message is deleted when what it asks for is durable";
 
 impl Checker {
-    pub fn received(&mut self, lane: Lane, receipt: &Receipt, body: &str, at: Duration) {
+    pub(crate) fn received(&mut self, lane: Lane, receipt: &Receipt, body: &str, at: Duration) {
         let key = (lane as Lane2, receipt.as_str().to_owned());
         let body = body.to_owned();
         self.meet(lane, &body, at);
@@ -80,14 +80,14 @@ impl Checker {
         }
     }
 
-    pub fn buried(&mut self, by: &Process, letter: &str) {
+    pub(crate) fn buried(&mut self, by: &Process, letter: &str) {
         let inside = read::<serde_json::Value>(letter);
         if let Some(body) = inside.and_then(|it| Some(it.get("body")?.as_str()?.to_owned())) {
             self.handed.buried.push((by.machine, body));
         }
     }
 
-    pub fn sent(&mut self, by: &Process, lane: Lane, body: &str, at: Duration) {
+    pub(crate) fn sent(&mut self, by: &Process, lane: Lane, body: &str, at: Duration) {
         if lane == Lane::Assemble
             && let Some(hint) = read::<JobHint>(body)
         {
@@ -97,7 +97,7 @@ impl Checker {
     }
 
     /// A message was deleted for good.
-    pub fn deleted(&mut self, by: &Process, lane: Lane, receipt: &Receipt, at: Duration) {
+    pub(crate) fn deleted(&mut self, by: &Process, lane: Lane, receipt: &Receipt, at: Duration) {
         let key = (lane as Lane2, receipt.as_str().to_owned());
         let Some(handed) = self.handed.messages.remove(&key) else {
             return;

@@ -21,9 +21,9 @@ use crate::coverage::Table;
 use crate::machine::{MachineState, Process};
 use crate::plan::{API, ASSEMBLERS, COLLECTORS, WORKERS};
 
-pub use end::at_rest;
+pub(crate) use end::at_rest;
 
-pub type JobName = (JobKind, Dir);
+pub(crate) type JobName = (JobKind, Dir);
 
 /// Something that must never happen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,32 +36,32 @@ pub struct Violation {
 
 /// What the checker knows: the true state of everything, whoever was told of it.
 #[derive(Debug, Default)]
-pub struct Checker {
-    pub violations: Vec<Violation>,
-    pub jobs: BTreeMap<JobName, JobSeen>,
-    pub units: BTreeMap<UnitKey, UnitSeen>,
+pub(crate) struct Checker {
+    pub(crate) violations: Vec<Violation>,
+    pub(crate) jobs: BTreeMap<JobName, JobSeen>,
+    pub(crate) units: BTreeMap<UnitKey, UnitSeen>,
     /// The bytes of result files.
     results: BTreeMap<String, Bytes>,
-    pub job_table: Table,
-    pub unit_table: Table,
+    pub(crate) job_table: Table,
+    pub(crate) unit_table: Table,
     /// Units that processes held when they began to stand still.
     asleep: Vec<(usize, u32, UnitKey)>,
     handed: messages::HandedOut,
     /// Does somebody read the lines of what changed?
-    pub is_told: bool,
+    pub(crate) is_told: bool,
 }
 
 /// A job as it truly is.
 #[derive(Debug, Default)]
-pub struct JobSeen {
-    pub record: Option<JobRecord>,
+pub(crate) struct JobSeen {
+    pub(crate) record: Option<JobRecord>,
     /// When it was last in another state than now, and since when it is in this one.
     since: Duration,
     /// Since when it is in its round.
     round_since: Duration,
     /// When a person was told that it is cancelled.
-    pub cancel_acknowledged: Option<Duration>,
-    pub is_accepted: bool,
+    pub(crate) cancel_acknowledged: Option<Duration>,
+    pub(crate) is_accepted: bool,
     /// Its marks in `active/`, by round.
     marks: BTreeMap<u32, Duration>,
     /// When each bit came, in this round.
@@ -70,8 +70,8 @@ pub struct JobSeen {
 
 /// A unit as it truly is.
 #[derive(Debug, Default)]
-pub struct UnitSeen {
-    pub record: Option<UnitRecord>,
+pub(crate) struct UnitSeen {
+    pub(crate) record: Option<UnitRecord>,
     written: Duration,
     /// Until when nothing had to be done for it: it was held, or it had ended. The present, while it is so.
     settled_until: Duration,
@@ -82,7 +82,7 @@ pub struct UnitSeen {
 }
 
 /// The job whose record lies under this key.
-pub fn job_of(key: &ObjectKey) -> Option<JobName> {
+pub(crate) fn job_of(key: &ObjectKey) -> Option<JobName> {
     match key {
         ObjectKey::Dataset(dir, DatasetFile::Job) => Some((JobKind::Data, dir.clone())),
         ObjectKey::Project(dir, ProjectFile::Job(kind)) => Some((*kind, dir.clone())),
@@ -108,7 +108,7 @@ fn result_of(key: &ObjectKey) -> Option<JobName> {
     }
 }
 
-pub fn state_text(state: Option<JobState>) -> &'static str {
+pub(crate) fn state_text(state: Option<JobState>) -> &'static str {
     match state {
         None => "absent",
         Some(JobState::Assembling) => "assembling",
@@ -122,7 +122,7 @@ pub fn state_text(state: Option<JobState>) -> &'static str {
 }
 
 impl JobSeen {
-    pub fn state(&self) -> Option<JobState> {
+    pub(crate) fn state(&self) -> Option<JobState> {
         self.record.as_ref().map(|it| it.state)
     }
 }
@@ -143,21 +143,21 @@ impl UnitSeen {
 }
 
 /// The lease that schedules run with: the default.
-pub const LEASE: Duration = Duration::from_secs(50);
+pub(crate) const LEASE: Duration = Duration::from_secs(50);
 
 impl Checker {
-    pub fn broken(&mut self, at: Duration, rule: &'static str, what: String) {
+    pub(crate) fn broken(&mut self, at: Duration, rule: &'static str, what: String) {
         self.violations.push(Violation { at, rule, what });
     }
 
-    pub fn job(&mut self, name: &JobName) -> &mut JobSeen {
+    pub(crate) fn job(&mut self, name: &JobName) -> &mut JobSeen {
         if !self.jobs.contains_key(name) {
             self.jobs.insert(name.clone(), JobSeen::default());
         }
         self.jobs.get_mut(name).expect("put in just now")
     }
 
-    pub fn unit(&mut self, key: &UnitKey) -> &mut UnitSeen {
+    pub(crate) fn unit(&mut self, key: &UnitKey) -> &mut UnitSeen {
         if !self.units.contains_key(key) {
             self.units.insert(key.clone(), UnitSeen::default());
         }
@@ -165,7 +165,7 @@ impl Checker {
     }
 
     /// A call came to the store; `is_done`: it did what it asks for. Says in a line what changed.
-    pub fn store_call(
+    pub(crate) fn store_call(
         &mut self,
         by: &Process,
         machines: &[MachineState],
@@ -222,7 +222,7 @@ impl Checker {
     }
 
     /// A process stands still from now on.
-    pub fn froze(&mut self, machine: usize, incarnation: u32, at: Duration) {
+    pub(crate) fn froze(&mut self, machine: usize, incarnation: u32, at: Duration) {
         for key in self.held_by(machine, incarnation) {
             let state = self.unit(&key).state_text(at);
             self.unit_table.met("owner stands still", state);
@@ -230,7 +230,7 @@ impl Checker {
         }
     }
 
-    pub fn woke(&mut self, machine: usize, at: Duration) {
+    pub(crate) fn woke(&mut self, machine: usize, at: Duration) {
         let (mine, others) = std::mem::take(&mut self.asleep)
             .into_iter()
             .partition(|it| it.0 == machine);
@@ -244,7 +244,7 @@ impl Checker {
         }
     }
 
-    pub fn crashed(&mut self, machine: usize, incarnation: u32, at: Duration) {
+    pub(crate) fn crashed(&mut self, machine: usize, incarnation: u32, at: Duration) {
         for key in self.held_by(machine, incarnation) {
             let state = self.unit(&key).state_text(at);
             self.unit_table.met("owner killed", state);
@@ -264,7 +264,7 @@ impl Checker {
     }
 
     /// Has every accepted job ended, and is every mark gone?
-    pub fn all_ended(&self) -> bool {
+    pub(crate) fn all_ended(&self) -> bool {
         let has_ended = |it: &JobSeen| it.state().is_some_and(JobState::is_ended);
         let mut jobs = self.jobs.values().filter(|it| it.is_accepted);
         jobs.all(|it| has_ended(it) && it.marks.is_empty())

@@ -134,8 +134,7 @@ impl Checker {
         }
         let is_new_round = after.round > before.round;
         let counted = match step {
-            Step::Claimed if is_new_round => 0,
-            Step::TakenOver if is_new_round => 0,
+            Step::Claimed | Step::TakenOver if is_new_round => 0,
             Step::Error => before.failures + 1,
             Step::TakenOver | Step::GivenUp if !before.has_progressed => before.failures + 1,
             _ => before.failures,
