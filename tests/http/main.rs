@@ -15,3 +15,4 @@ mod projects;
 mod server;
 mod upload_parts;
 mod uploads;
+mod why;

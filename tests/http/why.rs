@@ -1,0 +1,134 @@
+//! Workers, what jobs wait for, and why.
+
+use cellmill_core::document::Stamp;
+use cellmill_core::ids::WorkerId;
+use cellmill_core::job::JobEvent;
+use cellmill_core::keys::{JobKind, ObjectKey};
+use cellmill_core::machine::Machine;
+use cellmill_core::messages::UnitClass;
+use cellmill_core::records::WorkerRecord;
+use serde_json::{Value, json};
+
+use crate::datasets::{apply, with_image};
+use crate::server::Server;
+
+const DIR: &str = "DkxD9Kjl";
+
+/// A job of two units that wait.
+async fn with_job() -> Server {
+    let server = with_image().await;
+    let new = json!({"batches": ["b1"], "dir": DIR});
+    assert_eq!(server.post("/api/v1/datasets", &new).await.status, 201);
+    let assembled = JobEvent::Assembled {
+        units: 2,
+        snapshot: "s".to_owned(),
+    };
+    apply(&server, DIR, assembled).await;
+    server
+}
+
+async fn with_worker(server: &Server, class: UnitClass) {
+    let id = WorkerId::parse("lab-1").unwrap();
+    let record = WorkerRecord {
+        stamp: Stamp::default(),
+        id: id.clone(),
+        classes: vec![class],
+        kinds: vec![JobKind::Data],
+        device: "cpu".to_owned(),
+        started_at: server.store.now(),
+        unit: None,
+        machine: Some(Machine {
+            n_cpus: 4,
+            memory_bytes: 8,
+            memory_used_bytes: 3,
+            ..Machine::default()
+        }),
+    };
+    let key = ObjectKey::Worker(id);
+    server.store.create(&key, record).await.unwrap();
+}
+
+async fn why(server: &Server, subject: &str) -> Value {
+    let answer = server.get(&format!("/api/v1/why?subject={subject}")).await;
+    assert_eq!(answer.status, 200, "{subject}");
+    answer.json()
+}
+
+#[tokio::test]
+async fn a_job_says_that_nobody_serves_its_class_and_then_that_a_worker_is_there() {
+    let server = with_job().await;
+    let path = format!("/api/v1/jobs/data/{DIR}");
+    let waits_for = async || server.get(&path).await.json()["waits_for"].clone();
+    assert_eq!(
+        waits_for().await,
+        "no live worker serves class `cpu`: no worker is there"
+    );
+    with_worker(&server, UnitClass::cpu()).await;
+    assert_eq!(
+        waits_for().await,
+        "a worker that serves it is there and takes it when it is free"
+    );
+}
+
+#[tokio::test]
+async fn workers_are_listed_with_their_machines() {
+    let server = with_job().await;
+    assert_eq!(
+        server.get("/api/v1/workers").await.json()["items"],
+        json!([])
+    );
+    with_worker(&server, UnitClass::gpu()).await;
+    let listed = server.get("/api/v1/workers").await.json();
+    let worker = &listed["items"][0];
+    assert_eq!(
+        (&worker["id"], &worker["is_live"]),
+        (&json!("lab-1"), &json!(true))
+    );
+    assert_eq!(worker["classes"], json!(["gpu"]));
+    assert_eq!(worker["machine"]["memory_used_bytes"], 3);
+    let after = server.get("/api/v1/workers?after=lab-1").await.json();
+    assert_eq!(after["items"], json!([]));
+}
+
+#[tokio::test]
+async fn why_answers_for_a_job_and_a_unit_of_it() {
+    let server = with_job().await;
+    let of_job = why(&server, DIR).await;
+    assert_eq!(of_job["subject"], format!("datasets/{DIR}/data.json"));
+    let answer = of_job["answer"][0].as_str().unwrap();
+    assert!(
+        answer.contains("no live worker serves class `cpu`"),
+        "{answer}"
+    );
+    let events: Vec<&str> = of_job["events"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|it| it["what"].as_str())
+        .collect();
+    assert_eq!(events, ["accepted from local", "assembled into 2 units"]);
+    let of_unit = why(&server, &format!("{DIR}/data-00001")).await;
+    let answer = of_unit["answer"][0].as_str().unwrap();
+    assert!(answer.starts_with("nobody has claimed it yet"), "{answer}");
+    let missing = format!("/api/v1/why?subject={DIR}/data-00002");
+    assert_eq!(server.get(&missing).await.status, 404);
+}
+
+#[tokio::test]
+async fn why_answers_for_files_and_refuses_what_is_none() {
+    let server = with_job().await;
+    let gone = why(&server, "img/b1/c1/Images/never.png").await;
+    assert_eq!(gone["answer"], json!(["no such image was sent"]));
+    let gone = why(&server, "csv/b1/2019-7-22/c1/never.csv").await;
+    assert_eq!(gone["answer"], json!(["no such CSV was sent"]));
+    let refused = server.get("/api/v1/why?subject=what").await;
+    assert_eq!(refused.status, 404, "no job has this directory");
+    let refused = server.get("/api/v1/why?subject=what/ever").await;
+    assert_eq!(refused.error().0, 400);
+    assert!(
+        refused.json()["message"]
+            .as_str()
+            .unwrap()
+            .contains("DkxD9Kjl/train")
+    );
+}
