@@ -64,14 +64,20 @@ pub fn decide_job(
     let remove = || What::RemoveMark {
         key: seen.mark.clone(),
     };
-    let Some((job, written)) = &seen.job else {
-        let is_orphan = age(seen.marked_at, now) > ORPHAN_MARK_AGE;
-        return if is_orphan {
-            act(remove(), "a mark without a job for an hour".to_owned())
+    let orphan = |why: &str| {
+        if age(seen.marked_at, now) > ORPHAN_MARK_AGE {
+            act(remove(), why.to_owned())
         } else {
             Default::default()
-        };
+        }
     };
+    let Some((job, written)) = &seen.job else {
+        return orphan("a mark without a job for an hour");
+    };
+    if job.round < seen.round {
+        // A retry writes the mark first: its swap may be on the way.
+        return orphan("a mark without its round for an hour");
+    }
     if job.round > seen.round {
         return act(remove(), format!("the job is in round {}", job.round));
     }

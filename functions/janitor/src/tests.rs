@@ -147,4 +147,16 @@ fn marks_go_when_their_round_is_over_and_not_before() {
         decide(&orphan, 3601).0[..],
         [What::RemoveMark { .. }]
     ));
+    let retried = JobSeen {
+        round: 1,
+        ..seen(&ended, &[])
+    };
+    assert!(
+        decide(&retried, 3599).0.is_empty(),
+        "the swap of a retry comes after its mark"
+    );
+    assert!(matches!(
+        decide(&retried, 3601).0[..],
+        [What::RemoveMark { .. }]
+    ));
 }

@@ -283,13 +283,21 @@ pub(crate) async fn retry_job(
     Path((kind, dir)): Path<(JobKind, Dir)>,
 ) -> Result<Json<JobView>, Error> {
     let job = read_job(&app, kind, &dir).await?.value;
-    if job.state == JobState::Failed {
-        // Before the swap: a round without its mark would be seen by no sweep.
-        app.store.mark_active(kind, &dir, job.round + 1).await?;
-    }
     let by = person.id.clone();
     let event = JobEvent::Retried { by };
-    change(&app, kind, &dir, event, &person, "job.retry").await
+    // Refused by what was read, though it may fail in the next moment: the round would have no mark.
+    if let Err(refusal) = job.apply(event.clone(), app.settings.window, app.store.now()) {
+        return Err(Error::conflict("not_allowed", refusal.to_string()));
+    }
+    // Before the swap: a round without its mark would be seen by no sweep.
+    let marked = job.round + 1;
+    app.store.mark_active(kind, &dir, marked).await?;
+    let view = change(&app, kind, &dir, event, &person, "job.retry").await?;
+    if view.0.round > marked {
+        // Somebody else's retry came in between, and failed.
+        app.store.mark_active(kind, &dir, view.0.round).await?;
+    }
+    Ok(view)
 }
 
 /// One swap of the job, then what it asks for. A change that was made before is no error.
