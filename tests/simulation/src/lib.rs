@@ -7,6 +7,7 @@
 //! - [`bugs`]: bugs planted to show that the check bites
 //! - [`shrink`], [`report`]: a failing schedule made small; many schedules counted
 
+mod api;
 pub mod bugs;
 mod check;
 pub mod coverage;

@@ -6,18 +6,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use cellmill_api::accept::{Submission, accept};
 use cellmill_api::views::JobView;
-use cellmill_api::{ApiParts, LocalUser, QueueNotify, Settings, router};
 use cellmill_core::job::{JobParameters, JobState};
 use cellmill_core::keys::JobKind;
 use cellmill_core::messages::UnitClass;
 use cellmill_core::training::PredictParameters;
-use cellmill_store::uploads::{ApiUploads, Signer, StagedParts};
 use http::{Method, Request};
-use http_body_util::{BodyExt as _, Collected, Full};
+use http_body_util::Full;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
-use tower_service::Service as _;
 
+use crate::api::Api;
 use crate::check::{JobName, LEASE, state_text};
 use crate::history::What;
 use crate::machine::Process;
@@ -30,23 +28,21 @@ use crate::world::World;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Submits all jobs, one after the other, until each is there.
-pub(crate) async fn submit_all(world: Arc<World>, homes: Homes) {
+pub(crate) async fn submit_all(world: Arc<World>) {
     for job in 0..n_jobs(&world.plan) {
         let name = job_name(&world.plan, job);
         let pause = world.drawn(&[6, job as u64]).below(20_000);
         sleep(Duration::from_millis(pause)).await;
         // The directory is asked for by name: a second attempt meets the first.
         for _ in 0..5 {
-            let process = running(&world).await;
+            let api = running(&world).await;
             let asked = async {
                 if name.0 == JobKind::Data {
                     let body = json!({"dir": dir(job), "batches": [batch(job)]});
                     let path = "/api/v1/datasets";
-                    ask(&process, &homes, Method::POST, path, Some(body))
-                        .await
-                        .0
+                    ask(&api, Method::POST, path, Some(body)).await.0
                 } else {
-                    submit_prediction(&process, &homes, job).await
+                    submit_prediction(&api, job).await
                 }
             };
             let status = timeout(PATIENCE, asked).await.unwrap_or(0);
@@ -64,7 +60,7 @@ pub(crate) async fn submit_all(world: Arc<World>, homes: Homes) {
     }
 }
 
-async fn submit_prediction(process: &Arc<Process>, homes: &Homes, job: usize) -> u16 {
+async fn submit_prediction(api: &Api, job: usize) -> u16 {
     let parameters = PredictParameters {
         ddir: dir(0),
         did: 1,
@@ -84,32 +80,31 @@ async fn submit_prediction(process: &Arc<Process>, homes: &Homes, job: usize) ->
         by: "local".to_owned(),
         project: None,
     };
-    let queue = homes.queue(process);
-    match accept(&process.store(&homes.store), &*queue, submission).await {
+    match accept(&api.store, &*api.queue, submission).await {
         Ok(_) => 201,
         Err(cellmill_api::accept::AcceptError::Taken { .. }) => 409,
         Err(_) => 503,
     }
 }
 
-/// The process of the api, once it runs.
-async fn running(world: &Arc<World>) -> Arc<Process> {
+/// The api, once it runs.
+async fn running(world: &Arc<World>) -> Api {
     loop {
         let changed = world.changed.notified();
         let found = world.api.lock().map(|it| it.clone()).unwrap_or_default();
-        if let Some(process) = found.filter(|it| it.is_alive()) {
-            return process;
+        if let Some(api) = found.filter(|it| it.process.is_alive()) {
+            return api;
         }
         changed.await;
     }
 }
 
 /// Keeps the api running: its process does nothing but answer.
-pub(crate) async fn keep_api(world: Arc<World>) {
+pub(crate) async fn keep_api(world: Arc<World>, homes: Homes) {
     loop {
         let process = Process::boot(&world, API);
         if let Ok(mut api) = world.api.lock() {
-            *api = Some(Arc::clone(&process));
+            *api = Some(Api::new(&process, &homes));
         }
         world.changed.notify_waiters();
         loop {
@@ -124,7 +119,7 @@ pub(crate) async fn keep_api(world: Arc<World>) {
 }
 
 /// One item of a person.
-pub(crate) async fn act(world: Arc<World>, homes: Homes, item: usize) {
+pub(crate) async fn act(world: Arc<World>, item: usize) {
     let Item::User { job, when, verb } = world.plan.items[item] else {
         return;
     };
@@ -141,10 +136,10 @@ pub(crate) async fn act(world: Arc<World>, homes: Homes, item: usize) {
             (Method::POST, format!("/api/v1/jobs/{kind}/{dir}/{verb}"))
         }
     };
-    let process = running(&world).await;
+    let api = running(&world).await;
     let began = world.elapsed();
     let before = world.state().check.job(&name).state();
-    let asked = ask(&process, &homes, method, &path, None);
+    let asked = ask(&api, method, &path, None);
     let (status, body) = timeout(PATIENCE, asked).await.unwrap_or_default();
     tell(&world, Some(verb), &name, &status.to_string());
     let at = world.elapsed();
@@ -223,39 +218,8 @@ fn tell(world: &World, verb: Option<Verb>, name: &JobName, answer: &str) {
     });
 }
 
-/// Status and body of an answer of the api in this process.
-async fn ask(
-    process: &Arc<Process>,
-    homes: &Homes,
-    method: Method,
-    path: &str,
-    body: Option<Value>,
-) -> (u16, Bytes) {
-    let queue = homes.queue(process);
-    let store = process.store(&homes.store);
-    let signer = Signer::with_secret([7; 32]);
-    let settings = Settings {
-        window: process.world.plan.window,
-        ..Settings::default()
-    };
-    let parts = ApiParts {
-        store: store.clone(),
-        queue: Arc::clone(&queue),
-        signer: Arc::new(ApiUploads {
-            signer: signer.clone(),
-            endpoint: "/uploads".to_owned(),
-        }),
-        multipart: Arc::new(StagedParts {
-            store,
-            signer: signer.clone(),
-            endpoint: "/uploads/parts".to_owned(),
-        }),
-        downloads: None,
-        receiver: Some(signer),
-        notify: Arc::new(QueueNotify(queue)),
-        identity: Arc::new(LocalUser),
-        settings,
-    };
+/// Status and body of an answer of the api.
+async fn ask(api: &Api, method: Method, path: &str, body: Option<Value>) -> (u16, Bytes) {
     let body = body.map_or(Bytes::new(), |it| it.to_string().into());
     let request = Request::builder()
         .method(method)
@@ -264,10 +228,7 @@ async fn ask(
         .header("content-type", "application/json")
         .body(Full::new(body))
         .expect("the request is well formed");
-    let Ok(answer) = router(parts).call(request).await;
-    let status = answer.status().as_u16();
-    let body = answer.into_body().collect().await;
-    (status, body.map(Collected::to_bytes).unwrap_or_default())
+    (api.answer)(request).await
 }
 
 impl crate::check::Checker {

@@ -79,15 +79,15 @@ async fn play(world: &Arc<World>) {
         let running = keep_running(Arc::clone(world), homes.clone(), machine);
         machines.push(tokio::spawn(running));
     }
-    machines.push(tokio::spawn(people::keep_api(Arc::clone(world))));
-    let mut people = vec![tokio::spawn(people::submit_all(
+    machines.push(tokio::spawn(people::keep_api(
         Arc::clone(world),
         homes.clone(),
-    ))];
+    )));
+    let mut people = vec![tokio::spawn(people::submit_all(Arc::clone(world)))];
     for (n, item) in world.plan.items.iter().enumerate() {
         match item {
             Item::User { .. } => {
-                let acts = people::act(Arc::clone(world), homes.clone(), n);
+                let acts = people::act(Arc::clone(world), n);
                 people.push(tokio::spawn(acts));
             }
             Item::Hit { .. } => people.push(tokio::spawn(people::hit(Arc::clone(world), n))),
@@ -105,6 +105,10 @@ async fn play(world: &Arc<World>) {
         What::Note("everything has come to rest".to_owned())
     });
     at_rest(world, &homes.store).await;
+    // It holds the world that holds it.
+    if let Ok(mut api) = world.api.lock() {
+        *api = None;
+    }
 }
 
 /// Waits until all jobs have ended and nobody sleeps any more, then for as long as somebody late could still do harm.

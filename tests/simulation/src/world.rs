@@ -8,10 +8,11 @@ use chrono::{DateTime, TimeDelta, Timelike as _, Utc};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::api::Api;
 use crate::bugs::Bug;
 use crate::check::Checker;
 use crate::history::{History, What};
-use crate::machine::{MachineState, Process};
+use crate::machine::MachineState;
 use crate::plan::{Deed, Home, Item, Lane, MACHINES, Moment, Of, Plan};
 
 /// One schedule while it runs.
@@ -24,7 +25,7 @@ pub(crate) struct World {
     /// Something changed that somebody may wait for.
     pub(crate) changed: Notify,
     /// The process that answers people.
-    pub(crate) api: Mutex<Option<Arc<Process>>>,
+    pub(crate) api: Mutex<Option<Api>>,
 }
 
 #[derive(Debug)]

@@ -26,7 +26,7 @@ pub(crate) async fn at_rest(world: &World, bare: &Store) {
         let names: Vec<JobName> = check.jobs.keys().cloned().collect();
         for name in names {
             let job = check.job(&name);
-            let (state, has_marks) = (job.state(), !job.marks.is_empty());
+            let (state, has_marks) = (job.state(), job.has_marks());
             if !job.is_accepted {
                 continue;
             }

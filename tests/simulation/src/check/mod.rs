@@ -125,6 +125,12 @@ impl JobSeen {
     pub(crate) fn state(&self) -> Option<JobState> {
         self.record.as_ref().map(|it| it.state)
     }
+
+    /// Is there a mark of this round or an earlier one? That of a later one is left by a retry that went no further.
+    pub(crate) fn has_marks(&self) -> bool {
+        let round = self.record.as_ref().map_or(0, |it| it.round);
+        self.marks.range(..=round).next().is_some()
+    }
 }
 
 impl UnitSeen {
@@ -267,7 +273,7 @@ impl Checker {
     pub(crate) fn all_ended(&self) -> bool {
         let has_ended = |it: &JobSeen| it.state().is_some_and(JobState::is_ended);
         let mut jobs = self.jobs.values().filter(|it| it.is_accepted);
-        jobs.all(|it| has_ended(it) && it.marks.is_empty())
+        jobs.all(|it| has_ended(it) && !it.has_marks())
     }
 
     fn held_by(&self, machine: usize, incarnation: u32) -> Vec<UnitKey> {
