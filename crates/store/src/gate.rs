@@ -3,6 +3,7 @@
 
 use std::fmt::{Debug, Display, Formatter};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -36,6 +37,8 @@ pub enum Way {
     In,
     /// Back, with this error: nothing happened.
     Back(Kind),
+    /// Into the store so much later: its caller gets no answer, and it is done all the same. Puts only.
+    Late(Duration),
     /// Nowhere, and the caller of a put or delete is told that it was done.
     Away,
 }
@@ -49,6 +52,9 @@ pub trait Keeper: Debug + Send + Sync + 'static {
     /// It was done, or the store refused it (`is_done` is false). `body` is what a GET found, and may be changed.
     /// An error is what the caller gets in place of the answer.
     async fn done(&self, call: &Call, is_done: bool, body: &mut Option<Bytes>) -> Option<Kind>;
+
+    /// A put came late to the store, and was done or refused. Nobody waits for it any more.
+    async fn landed(&self, call: &Call, is_done: bool);
 }
 
 impl Store {
@@ -66,6 +72,14 @@ struct Gate {
 }
 
 impl Gate {
+    async fn put(&self, location: &Path, call: &Call, mut opts: PutOptions) -> Result<PutResult> {
+        if call.operation == Operation::Overwrite {
+            opts.mode = PutMode::Overwrite;
+        }
+        let payload = PutPayload::from_bytes(call.body.clone().unwrap_or_default());
+        self.inner.put_opts(location, payload, opts).await
+    }
+
     /// Runs a call that brings no bytes back. `None`: the call went away.
     async fn pass<T>(
         &self,
@@ -74,6 +88,7 @@ impl Gate {
     ) -> Result<Option<T>> {
         match self.keeper.comes(&mut call).await {
             Way::Back(kind) => return Err(error(kind, &call.key)),
+            Way::Late(_) => return Err(error(Kind::Unavailable, &call.key)),
             Way::Away => return Ok(None),
             Way::In => {}
         }
@@ -119,20 +134,30 @@ impl ObjectStore for Gate {
             body: Some(payload.into()),
             ..call(operation, location.as_ref())
         };
-        let put = async |call: Call| {
-            let mut opts = opts;
-            if call.operation == Operation::Overwrite {
-                opts.mode = PutMode::Overwrite;
+        let mut call = call;
+        match self.keeper.comes(&mut call).await {
+            Way::Back(kind) => Err(error(kind, &call.key)),
+            Way::Away => Ok(PutResult {
+                e_tag: Some("nowhere".to_owned()),
+                version: None,
+                extensions: Extensions::default(),
+            }),
+            Way::In => {
+                let result = self.put(location, &call, opts).await;
+                let lost = self.keeper.done(&call, result.is_ok(), &mut None).await;
+                lost.map_or(result, |kind| Err(error(kind, &call.key)))
             }
-            let payload = PutPayload::from_bytes(call.body.unwrap_or_default());
-            self.inner.put_opts(location, payload, opts).await
-        };
-        let result = self.pass(call, put).await?;
-        Ok(result.unwrap_or_else(|| PutResult {
-            e_tag: Some("nowhere".to_owned()),
-            version: None,
-            extensions: Extensions::default(),
-        }))
+            Way::Late(after) => {
+                let lost = error(Kind::Unavailable, &call.key);
+                let (gate, location) = (self.clone(), location.clone());
+                tokio::spawn(async move {
+                    tokio::time::sleep(after).await;
+                    let result = gate.put(&location, &call, opts).await;
+                    gate.keeper.landed(&call, result.is_ok()).await;
+                });
+                Err(lost)
+            }
+        }
     }
 
     async fn put_multipart_opts(
@@ -150,6 +175,7 @@ impl ObjectStore for Gate {
         };
         match self.keeper.comes(&mut call).await {
             Way::Back(kind) => return Err(error(kind, &call.key)),
+            Way::Late(_) => return Err(error(Kind::Unavailable, &call.key)),
             Way::In | Way::Away => {}
         }
         let (mut result, mut body) = (self.inner.get_opts(location, options).await, None);

@@ -142,6 +142,7 @@ fn deed_text(deed: Deed) -> String {
         Deed::Fail(Kind::Precondition) => "answer 412".to_owned(),
         Deed::Fail(Kind::Exists) => "answer 409".to_owned(),
         Deed::Fail(kind) => format!("answer {kind:?}"),
+        Deed::Late(time) => format!("no answer, and it comes {time:?} late"),
         Deed::Slow(time) => format!("slow, {time:?}"),
         Deed::Freeze(time) => format!("the process stands still for {time:?}"),
         Deed::Crash => "the process is killed".to_owned(),

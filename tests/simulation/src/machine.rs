@@ -67,6 +67,14 @@ impl MachineState {
     }
 }
 
+/// What its caller hears of a call that has no answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Lost {
+    Answered(Kind),
+    /// Nothing: it comes to the store so much later.
+    OnItsWay(Duration),
+}
+
 /// One process of a machine, from its start to its end.
 pub(crate) struct Process {
     pub(crate) world: Arc<World>,
@@ -198,7 +206,7 @@ impl Process {
     }
 
     /// Before a call: it takes its time, and the plan may have something for it. An error is what the caller gets.
-    pub(crate) async fn before(&self, of: &[Of]) -> (Vec<(Of, u32)>, Option<Kind>) {
+    pub(crate) async fn before(&self, of: &[Of]) -> (Vec<(Of, u32)>, Option<Lost>) {
         self.until_awake().await;
         let (counted, n_calls) = {
             let mut state = self.world.state();
@@ -222,21 +230,21 @@ impl Process {
     }
 
     /// After a call.
-    pub(crate) async fn after(&self, counted: &[(Of, u32)]) -> Option<Kind> {
+    pub(crate) async fn after(&self, counted: &[(Of, u32)]) -> Option<Lost> {
         let error = self.suffer(counted, Moment::After).await;
         sleep(Duration::from_millis(1)).await;
         self.until_awake().await;
         error
     }
 
-    async fn suffer(&self, counted: &[(Of, u32)], moment: Moment) -> Option<Kind> {
+    async fn suffer(&self, counted: &[(Of, u32)], moment: Moment) -> Option<Lost> {
         let deed = self.world.deed(self.machine, counted, moment)?;
         self.world.tell(Some(self.machine), || What::Fault {
             deed,
             moment: Some(moment),
         });
         let lasts = match deed {
-            Deed::Fail(_) => Duration::from_secs(1),
+            Deed::Fail(_) | Deed::Late(_) => Duration::from_secs(1),
             Deed::Slow(time) | Deed::Freeze(time) => time,
             Deed::Crash => Duration::MAX,
         };
@@ -245,7 +253,8 @@ impl Process {
             .troubles
             .push((at, lasts));
         match deed {
-            Deed::Fail(kind) => Some(kind),
+            Deed::Fail(kind) => Some(Lost::Answered(kind)),
+            Deed::Late(late) => Some(Lost::OnItsWay(late)),
             Deed::Slow(time) => {
                 sleep(time).await;
                 self.until_awake().await;
@@ -319,12 +328,15 @@ impl Keeper for Process {
         let of = kinds(call);
         let (counted, error) = self.before(&of).await;
         self.world.state().counts.store_calls += 1;
-        if let Some(kind) = error {
+        if error.is_some() {
             self.world
                 .tell(Some(self.machine), || What::refused(call, counted.clone()));
-            return Way::Back(fitting(kind, call.operation));
         }
-        bugs::on_the_way_in(self, call)
+        match error {
+            None => bugs::on_the_way_in(self, call),
+            Some(Lost::Answered(kind)) => Way::Back(fitting(kind, call.operation)),
+            Some(Lost::OnItsWay(late)) => Way::Late(late),
+        }
     }
 
     async fn done(&self, call: &Call, is_done: bool, body: &mut Option<Bytes>) -> Option<Kind> {
@@ -332,6 +344,27 @@ impl Keeper for Process {
             self.clock
                 .heard(whole_seconds(self.world.now()), self.monotonic());
         }
+        self.came(call, is_done);
+        bugs::on_the_way_out(self, call, body);
+        let counted = self.counted(call);
+        let kind = match self.after(&counted).await? {
+            Lost::Answered(kind) => fitting(kind, call.operation),
+            Lost::OnItsWay(_) => Kind::Unavailable,
+        };
+        bugs::on_lost_answer(self, call, kind);
+        Some(kind)
+    }
+
+    async fn landed(&self, call: &Call, is_done: bool) {
+        let told = || What::Note("a write given up for lost arrives".to_owned());
+        self.world.tell(Some(self.machine), told);
+        self.came(call, is_done);
+    }
+}
+
+impl Process {
+    /// A call came to the store, and was done or refused.
+    fn came(&self, call: &Call, is_done: bool) {
         let at = self.world.elapsed();
         {
             let mut state = self.world.state();
@@ -350,16 +383,8 @@ impl Keeper for Process {
         if is_done && call.body.is_some() {
             self.world.changed.notify_waiters();
         }
-        bugs::on_the_way_out(self, call, body);
-        let counted = self.counted(call);
-        let kind = self.after(&counted).await?;
-        let kind = fitting(kind, call.operation);
-        bugs::on_lost_answer(self, call, kind);
-        Some(kind)
     }
-}
 
-impl Process {
     /// How many calls of its kinds came by now.
     fn counted(&self, call: &Call) -> Vec<(Of, u32)> {
         let state = self.world.state();

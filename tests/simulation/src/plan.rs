@@ -103,6 +103,8 @@ pub enum Moment {
 pub enum Deed {
     /// The caller gets an error.
     Fail(Kind),
+    /// The caller gets an error, and the write is done so much later.
+    Late(Duration),
     /// The call takes so long.
     Slow(Duration),
     /// The whole process stands still for so long.
@@ -210,11 +212,46 @@ impl Plan {
         if dice.chance(30) {
             plan.fail_units(&mut dice);
         }
+        match dice.below(100) {
+            0..2 => plan.kill_claimers(),
+            2..5 => plan.hold_up_a_hand_back(&mut dice),
+            _ => {}
+        }
         if dice.chance(6) {
             let of = dice.one_of(&[Lane::Units, Lane::Units, Lane::Assemble, Lane::Collect]);
             plan.items.push(Item::Silence { of });
         }
         plan
+    }
+
+    /// Whoever claims the only unit is killed before anybody else hears of it.
+    fn kill_claimers(&mut self) {
+        self.jobs = vec![1];
+        self.predicts = false;
+        self.items = (0..WORKERS)
+            .map(|machine| Item::Call {
+                machine,
+                of: Of::UnitWrite,
+                nth: 1,
+                moment: Moment::After,
+                deed: Deed::Crash,
+            })
+            .collect();
+    }
+
+    /// A worker that is asked to end can't hand its unit back before the lease is over.
+    fn hold_up_a_hand_back(&mut self, dice: &mut Dice) {
+        let (machine, at) = (dice.below(WORKERS as u64) as usize, dice.seconds(20, 60));
+        self.items.push(Item::Term { machine, at });
+        for nth in 2..8 {
+            self.items.push(Item::Call {
+                machine,
+                of: Of::UnitWrite,
+                nth,
+                moment: Moment::Before,
+                deed: Deed::Late(dice.seconds(45, 75)),
+            });
+        }
     }
 
     fn fail_units(&mut self, dice: &mut Dice) {
@@ -232,6 +269,13 @@ impl Plan {
                 is_permanent,
                 is_healed_by_retry: dice.chance(70),
             });
+            if dice.chance(30) {
+                self.items.push(Item::Message {
+                    of: Lane::Collect,
+                    nth: dice.within(1, 8) as u32,
+                    fate: Fate::Twice(dice.seconds(3, 60)),
+                });
+            }
             if dice.chance(75) {
                 self.items.push(Item::User {
                     job,
@@ -284,8 +328,9 @@ impl Dice {
         } as u32;
         let moment = self.one_of(&[Moment::Before, Moment::After, Moment::After]);
         let deed = match self.below(100) {
-            0..30 => Deed::Fail(Kind::Unavailable),
-            30..44 => Deed::Fail(Kind::Precondition),
+            0..24 => Deed::Fail(Kind::Unavailable),
+            24..32 if moment == Moment::Before => Deed::Late(self.late()),
+            24..44 => Deed::Fail(Kind::Precondition),
             44..50 => Deed::Fail(Kind::Exists),
             50..60 => Deed::Slow(self.seconds(1, 60)),
             60..80 => Deed::Freeze(self.seconds(20, 130)),
@@ -297,6 +342,15 @@ impl Dice {
             nth,
             moment,
             deed,
+        }
+    }
+
+    /// How late a write may come that was given up for lost: mostly soon, rarely after a lease.
+    fn late(&mut self) -> Duration {
+        match self.below(3) {
+            0 => self.seconds(0, 1),
+            1 => self.seconds(1, 20),
+            _ => self.seconds(20, 80),
         }
     }
 
