@@ -201,6 +201,7 @@ impl Sample {
             "/api/v1/label-types/{name}" => json!({"algorithm": 1100}),
             "/api/v1/projects" => json!({"kind": "train", "dataset": "DkxD9Kjl", "types": [1, 2]}),
             "/api/v1/models" => new_model(&model_file(9)),
+            "/api/v1/models/legacy" => json!({"mtype": 7, "file": "detector/yolo.weights"}),
             "/api/v1/models/{mid}/promote" => json!({"label_type": "cells"}),
             _ => panic!("{path} has no sample body"),
         }

@@ -9,6 +9,7 @@ mod edge;
 mod images;
 mod jobs;
 mod label_types;
+mod legacy;
 mod models;
 mod names;
 mod projects;

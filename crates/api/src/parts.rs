@@ -77,6 +77,8 @@ pub struct Settings {
     pub time_zone: FixedOffset,
     /// Names in `Host` that are answered beside addresses and `localhost`. None.
     pub hosts: Vec<String>,
+    /// Serve the predecessor's workers, to this machine and where the store is a folder. Off.
+    pub legacy_workers: bool,
 }
 
 impl Default for Settings {
@@ -93,6 +95,7 @@ impl Default for Settings {
             timing: Timing::default(),
             time_zone: Utc.fix(),
             hosts: Vec::new(),
+            legacy_workers: false,
         }
     }
 }

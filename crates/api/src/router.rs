@@ -17,6 +17,7 @@ pub fn router(parts: ApiParts) -> axum::Router {
     let app = App::new(parts);
     let limit = usize::try_from(app.settings.max_body_bytes).unwrap_or(usize::MAX);
     let (router, document) = all_routes(&app).split_for_parts();
+    let router = router.merge(routes::legacy::routes(&app));
     let document = finished(document);
     router
         .route(

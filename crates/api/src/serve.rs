@@ -6,10 +6,15 @@ use std::time::Duration;
 
 use axum::Router;
 use futures::FutureExt as _;
+use http::Request;
+use hyper::body::Incoming;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
+
+use crate::edge::Peer;
 
 /// How long a client may take for the headers of a request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -34,7 +39,9 @@ pub async fn serve(
             () = &mut shutdown => break,
         };
         match accepted {
-            Ok((stream, _)) => spawn_connection(stream, router.clone(), &graceful),
+            Ok((stream, peer)) => {
+                spawn_connection(stream, Peer(peer.ip()), router.clone(), &graceful);
+            }
             Err(error) if is_of_one_client(&error) => {}
             Err(error) => {
                 tracing::error!("accept a connection: {error}");
@@ -52,10 +59,14 @@ pub async fn serve(
     Ok(())
 }
 
-fn spawn_connection(stream: TcpStream, router: Router, graceful: &GracefulShutdown) {
+fn spawn_connection(stream: TcpStream, peer: Peer, router: Router, graceful: &GracefulShutdown) {
     // Small answers must not wait for the acknowledgement of those before.
     let _ = stream.set_nodelay(true);
-    let service = TowerToHyperService::new(router);
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        router.call(request)
+    });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)

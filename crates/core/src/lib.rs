@@ -16,6 +16,8 @@ pub mod ids;
 pub mod job;
 pub mod keys;
 pub mod label;
+pub mod legacy;
+pub mod legacy_files;
 pub mod machine;
 pub mod matching;
 pub mod messages;

@@ -42,6 +42,15 @@ impl UnitClass {
         Self("gpu".to_owned())
     }
 
+    /// Of jobs for the predecessor's workers: it has no queue, they are handed out whole by the legacy endpoints.
+    pub fn legacy() -> Self {
+        Self("legacy".to_owned())
+    }
+
+    pub fn is_legacy(&self) -> bool {
+        self.0 == "legacy"
+    }
+
     /// 1 to 20 lower-case letters or digits: it becomes part of a queue's name.
     pub fn parse(text: &str) -> Result<Self, IdError> {
         let ok = (1..=20).contains(&text.len())

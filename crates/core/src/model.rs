@@ -36,6 +36,9 @@ pub struct ModelCard {
     /// Which workers can run it.
     #[serde(default = "cpu")]
     pub unit_class: String,
+    /// The predecessor's number of its kind, 1 to 8 (FORMATS A.3): only its workers can run it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtype: Option<u8>,
     /// Absent in an imported model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub training: Option<TrainingFacts>,

@@ -105,6 +105,9 @@ pub struct Attempt {
     pub how: String,
 }
 
+/// How an attempt ended whose worker fell silent.
+const LEASE_LOST: &str = "lease lost";
+
 /// Three failures end a unit.
 pub const MAX_FAILURES: u32 = 3;
 
@@ -266,8 +269,41 @@ impl UnitRecord {
         if !next.has_progressed {
             next.failures += 1;
         }
-        next.close_attempt("lease lost", now);
+        next.close_attempt(LEASE_LOST, now);
         next
+    }
+
+    /// A lease that is over and that nobody takes over at once: the unit waits, or is given up the third time.
+    #[must_use]
+    pub fn lease_ended(&self, now: DateTime<Utc>) -> Self {
+        let mut next = self.lease_lost(now);
+        if next.failures >= MAX_FAILURES {
+            return next.given_up(now);
+        }
+        next.state = UnitState::Waiting;
+        next
+    }
+
+    /// The unit as its last owner holds it: as it is, or with the loss of the lease undone while nobody else has
+    /// claimed it. `None`: it was handed back, or ended.
+    pub fn held_again(&self) -> Option<Self> {
+        if self.state == UnitState::Leased {
+            return Some(self.clone());
+        }
+        let last = self.attempts.last()?;
+        if self.state != UnitState::Waiting || last.how != LEASE_LOST {
+            return None;
+        }
+        let mut next = self.clone();
+        next.state = UnitState::Leased;
+        next.owner = Some(last.owner.clone());
+        if !next.has_progressed {
+            next.failures = next.failures.saturating_sub(1);
+        }
+        let last = next.attempts.last_mut()?;
+        last.ended = None;
+        last.how.clear();
+        Some(next)
     }
 
     fn given_up(&self, now: DateTime<Utc>) -> Self {

@@ -25,7 +25,8 @@ pub async fn send_assemble(queue: &dyn Queue, job: &JobRecord) -> Result<(), Err
 
 /// "These units may be free", into the urgent queue when the job was raised.
 pub async fn send_units(queue: &dyn Queue, job: &JobRecord, units: &[u32]) -> Result<(), Error> {
-    if units.is_empty() {
+    // A legacy job waits to be asked for: its class has no queue.
+    if units.is_empty() || job.class.is_legacy() {
         return Ok(());
     }
     let name = if job.wishes.urgent {

@@ -56,6 +56,10 @@ impl Inner {
                 .await;
             let unit = unit.map_err(Error::store("read a unit"))?;
             let seen = unit.as_ref().map(|it| (&it.value, it.last_modified));
+            if job.value.class.is_legacy() {
+                // Handed out by the legacy endpoints alone, under a lease of their own.
+                return Ok(Claimed::Settled);
+            }
             let (job, options) = (job.value, &self.options);
             let decided = decide_claim(
                 &job,

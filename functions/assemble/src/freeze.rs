@@ -9,8 +9,9 @@ use cellmill_core::formats::{
 };
 use cellmill_core::ids::Dir;
 use cellmill_core::job::{DataParameters, JobRecord};
-use cellmill_core::keys::{DatasetFile, ImageKey, ObjectKey};
+use cellmill_core::keys::{DatasetFile, ImageKey, ModelKey, ModelKind, ObjectKey};
 use cellmill_core::label::{Folded, LabelDocument, fold};
+use cellmill_core::model::ModelCard;
 use cellmill_core::records::{ImageRecord, ImageState};
 use cellmill_core::snapshot::{InputImage, LeftOut, Point, Snapshot, SnapshotImage, UnitInput};
 use cellmill_store::{Error, Put, Store};
@@ -294,7 +295,10 @@ pub(crate) async fn info(
     job: &JobRecord,
     parameters: &DataParameters,
 ) -> Result<(), Error> {
-    let info = DatasetInfo::of_job(job, parameters);
+    let mut info = DatasetInfo::of_job(job, parameters);
+    if job.class.is_legacy() {
+        info.modpath = legacy_modpath(store, parameters.mid).await?;
+    }
     let key = ObjectKey::Dataset(job.dir.clone(), DatasetFile::Info);
     let put = store.put_bytes(&key, to_json(&info, Indent::One), Put::Create);
     match put.await {
@@ -331,4 +335,12 @@ mod tests {
         info(&store, &job, &parameters).await.unwrap();
         assert_eq!(store.get_bytes(&key).await.unwrap(), "complete");
     }
+}
+
+/// The predecessor's croppers look for their model below `modules/`.
+async fn legacy_modpath(store: &Store, mid: u64) -> Result<String, Error> {
+    let key = ObjectKey::ModelCard(ModelKey::of_number(ModelKind::Classifier, mid));
+    let card = store.read::<ModelCard>(&key).await?;
+    let model = card.and_then(|it| ModelKey::parse_name(&it.value.file));
+    Ok(model.map(|it| it.name()).unwrap_or_default())
 }

@@ -162,10 +162,13 @@ impl Assemble {
                 reason: choose::why_empty(parameters),
             });
         }
-        let per_unit = self
-            .images_per_unit
-            .max(list.len().div_ceil(MAX_UNITS))
-            .max(1);
+        let per_unit = if job.class.is_legacy() {
+            // Handed out whole.
+            list.len()
+        } else {
+            let per_unit = self.images_per_unit;
+            per_unit.max(list.len().div_ceil(MAX_UNITS)).max(1)
+        };
         let units = list.len().div_ceil(per_unit) as u32;
         let first = job.cursor.as_ref().map_or(0, |it| it.at as u32);
         let began = Instant::now();

@@ -15,7 +15,7 @@ use cellmill_store::{ObjectWriter, Put, Store};
 use tokio::time::Instant;
 
 use crate::outputs::{SIGN_OF_LIFE, bad, committed, output, read_output, show_progress};
-use crate::{Collect, Error, failed};
+use crate::{Collect, Error, failed, legacy};
 
 /// Rows of one part of cellslist.csv.
 const ROWS_PER_PART: u64 = 1_000_000;
@@ -64,6 +64,10 @@ pub(crate) async fn write(
             log.write(&bytes).await.map_err(|it| failed(&job.dir, it))?;
         }
         gathered.add_unit(&unit);
+        if job.class.is_legacy() {
+            gathered.packs = legacy::packs(collect, job, &gathered.cells).await?;
+            gathered.told = legacy::told(store, job, &unit).await?;
+        }
         if shown.elapsed() > SIGN_OF_LIFE {
             show_progress(collect, job, "cells", number).await?;
             shown = Instant::now();
@@ -168,6 +172,8 @@ struct Gathered {
     left_out: Vec<LeftOut>,
     n_rows: u64,
     n_duplicates: u64,
+    /// Of a legacy job: what its worker's own info2.json says beside the counts.
+    told: Option<DatasetInfo>,
 }
 
 struct Files {
@@ -208,6 +214,10 @@ impl Gathered {
     fn files(&self, job: &JobRecord, parameters: &DataParameters) -> Files {
         let mut info = DatasetInfo::of_job(job, parameters);
         info.status = 2;
+        if let Some(told) = &self.told {
+            info.modpath.clone_from(&told.modpath);
+            info.extra.clone_from(&told.extra);
+        }
         self.counts.fill(&mut info);
         info.origin_imgs = self.counts.images().map(str::to_owned).collect();
         info.cells_crop = self.cells.iter().cloned().collect();

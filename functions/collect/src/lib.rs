@@ -5,6 +5,7 @@
 //! once write the same bytes.
 
 mod data;
+mod legacy;
 mod outputs;
 mod predict;
 mod train;
@@ -246,6 +247,9 @@ impl Collect {
     async fn write_results(&self, job: &JobRecord) -> Result<(), Error> {
         let (result, report) = match &job.parameters {
             JobParameters::Data(parameters) => (data::write(self, job, parameters).await?, None),
+            JobParameters::Train(parameters) if job.class.is_legacy() => {
+                legacy::training(self, job, parameters).await?
+            }
             JobParameters::Train(parameters) => train::write(self, job, parameters).await?,
             JobParameters::Predict(parameters) => predict::write(self, job, parameters).await?,
         };

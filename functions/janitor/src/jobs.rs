@@ -6,14 +6,16 @@ use std::time::Duration;
 use cellmill_core::ids::Dir;
 use cellmill_core::job::{JobRecord, JobState};
 use cellmill_core::keys::{JobKind, ObjectKey, Prefix, UnitKey};
+use cellmill_core::legacy;
 use cellmill_core::timing::Timing;
 use cellmill_core::unit::{UnitRecord, UnitState};
-use cellmill_store::{Error, Store, Versioned};
+use cellmill_queue::hints;
+use cellmill_store::{Error, Replaced, Store, Versioned};
 use chrono::{DateTime, Utc};
 use futures::TryStreamExt as _;
 
 use crate::load::{self, Loads};
-use crate::{Action, What, parse_mark};
+use crate::{Action, Janitor, What, parse_mark};
 
 /// A mark without a record is removed after an hour: by then nobody is still between the two writes.
 const ORPHAN_MARK_AGE: Duration = Duration::from_hours(1);
@@ -123,7 +125,8 @@ fn decide_units(
     let mut to_read = Vec::new();
     for unit in job.units.window(window) {
         match seen.units.get(&unit) {
-            None if is_forgotten => actions.push(hint(
+            // Legacy jobs wait to be asked for.
+            None if is_forgotten && !job.class.is_legacy() => actions.push(hint(
                 job,
                 unit,
                 "never claimed and nothing of the job moves",
@@ -156,6 +159,18 @@ fn decide_units(
 /// What to do about a unit that has been silent for longer than a lease and has no bit in the job.
 pub fn decide_silent_unit(job: &JobRecord, seen: &UnitSeen) -> Option<Action> {
     match seen.state {
+        UnitState::Leased if job.class.is_legacy() => {
+            let what = What::EndLease {
+                kind: job.kind,
+                dir: job.dir.clone(),
+                unit: seen.unit,
+            };
+            Some(Action {
+                what,
+                why: "its lease is over".to_owned(),
+            })
+        }
+        UnitState::Waiting if job.class.is_legacy() => None,
         UnitState::Leased => Some(hint(job, seen.unit, "its lease is over")),
         UnitState::Waiting => Some(hint(job, seen.unit, "handed back")),
         UnitState::Done | UnitState::Failed | UnitState::Cancelled => {
@@ -296,6 +311,11 @@ async fn read_silent(
         let Some(record) = store.read::<UnitRecord>(&ObjectKey::Unit(key)).await? else {
             continue;
         };
+        let timing = if job.class.is_legacy() {
+            legacy::timing(Some(&record.value))
+        } else {
+            timing
+        };
         // The listing may be older than the record: judged again on the fresh read.
         if timing.is_over(record.last_modified, store.now())
             || record.value.state != UnitState::Leased
@@ -310,4 +330,26 @@ async fn read_silent(
         }
     }
     Ok(actions)
+}
+
+/// Ends a legacy lease, judged once more on a fresh read. A worker that comes back first keeps it.
+pub(crate) async fn end_lease(janitor: &Janitor, unit: UnitKey) -> Result<(), crate::Error> {
+    let (store, key) = (&janitor.store, ObjectKey::Unit(unit.clone()));
+    let seen = store.read::<UnitRecord>(&key).await;
+    let Some(seen) = seen.map_err(crate::Error::Store)? else {
+        return Ok(());
+    };
+    let ended = legacy::end_lease(&seen.value, seen.last_modified, store.now());
+    let Some(next) = ended else {
+        return Ok(());
+    };
+    let is_given_up = next.state.is_ended();
+    let replaced = store.replace(&key, &seen, next).await;
+    let is_ours = matches!(replaced.map_err(crate::Error::Store)?, Replaced::Won(_));
+    if is_ours && is_given_up {
+        hints::send_collect_of(&*janitor.queue, unit.kind, &unit.dir, Some(unit.unit))
+            .await
+            .map_err(crate::Error::Queue)?;
+    }
+    Ok(())
 }

@@ -14,7 +14,7 @@ use cellmill_core::disposition::Disposition;
 use cellmill_core::events::{self, ObjectCreated};
 use cellmill_core::ids::{Dir, TableName};
 use cellmill_core::job::JobRecord;
-use cellmill_core::keys::{JobKind, ObjectKey};
+use cellmill_core::keys::{JobKind, ObjectKey, UnitKey};
 use cellmill_core::messages::{ASSEMBLE, JobHint, POINTS, UPLOADS};
 use cellmill_core::timing::Timing;
 use cellmill_queue::{Outgoing, Queue, QueueName, hints};
@@ -78,6 +78,8 @@ pub enum What {
         #[serde(skip)]
         job: Box<JobRecord>,
     },
+    /// The lease of a legacy job's unit is over: it waits for another worker, or is given up.
+    EndLease { kind: JobKind, dir: Dir, unit: u32 },
     /// The mark's job round has ended.
     RemoveMark { key: String },
     /// Send an image to `uploads` again.
@@ -146,6 +148,10 @@ impl Janitor {
             What::Hint { unit, job, .. } => hints::send_units(&*self.queue, job, &[*unit])
                 .await
                 .map_err(Error::Queue),
+            What::EndLease { kind, dir, unit } => {
+                let (dir, kind, unit) = (dir.clone(), *kind, *unit);
+                jobs::end_lease(self, UnitKey { dir, kind, unit }).await
+            }
             What::RemoveMark { key } => self.store.delete(key).await.map_err(Error::Store),
             What::Ingest { key } => self.send(UPLOADS, created(key)).await,
             What::Label { key } => self.send(POINTS, created(key)).await,

@@ -35,6 +35,14 @@ impl Program {
         Ok(Self { path })
     }
 
+    /// One that lies elsewhere.
+    pub fn at(path: &Path) -> Result<Self> {
+        ensure!(path.is_file(), "{} is not built", path.display());
+        Ok(Self {
+            path: path.to_owned(),
+        })
+    }
+
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.path);
         command.args(args).stdin(Stdio::null());

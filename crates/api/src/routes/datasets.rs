@@ -5,6 +5,7 @@ use cellmill_core::ids::{BatchId, CaseId, Dir, TableName};
 use cellmill_core::job::{DataParameters, DataType, JobParameters, JobRecord, JobState};
 use cellmill_core::keys::{DatasetFile, JobKind, NumberKind, ObjectKey};
 use cellmill_core::messages::UnitClass;
+use cellmill_core::model::ModelCard;
 use cellmill_store::Versioned;
 use futures::{StreamExt as _, TryStreamExt as _};
 use http::StatusCode;
@@ -13,7 +14,7 @@ use utoipa::ToSchema;
 
 use super::job_view::JobView;
 use super::jobs::{self, Counted};
-use super::{batches, classes, label_types};
+use super::{batches, classes, label_types, legacy, models};
 use crate::accept::{AcceptError, Submission, accept};
 use crate::edge::{Error, ErrorBody, Json, JsonBody, Page, PageQuery, Path, Query};
 use crate::parts::App;
@@ -166,15 +167,34 @@ pub(super) async fn accept_dataset(
         parameters.batches = batches::all(&app.store).await?.into_keys().collect();
     }
     check_source(app, &parameters).await?;
+    let class = class_of(app, &parameters).await?;
     let submission = Submission {
         parameters: JobParameters::Data(parameters),
         description: new.description,
         dir: new.dir,
-        class: UnitClass::cpu(),
+        class,
         by,
         project: None,
     };
     Ok(accept(&app.store, &*app.queue, submission).await?)
+}
+
+/// Who cuts the cells: the predecessor's workers, when the detector is one of theirs.
+async fn class_of(app: &App, parameters: &DataParameters) -> Result<UnitClass, Error> {
+    let key = models::card_key(parameters.mid);
+    let card = match parameters.mid {
+        0 => None,
+        _ => app.store.read::<ModelCard>(&key).await?,
+    };
+    if card.is_none_or(|it| it.value.mtype.is_none()) {
+        return Ok(UnitClass::cpu());
+    }
+    legacy::check_served(app)?;
+    if parameters.data_type == DataType::WholeImage || parameters.match_iou.is_some() {
+        let message = "the predecessor's workers know `parameter_type` 0 to 2 and no `match_iou`";
+        return Err(Error::refused("bad_parameter", message));
+    }
+    Ok(UnitClass::legacy())
 }
 
 impl From<AcceptError> for Error {

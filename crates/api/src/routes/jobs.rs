@@ -9,7 +9,9 @@ use cellmill_core::job::{Effects, JobEvent, JobRecord, JobState};
 use cellmill_core::keys::{
     DatasetFile, JobKind, NumberKind, ObjectKey, Prefix, ProjectFile, UnitKey,
 };
+use cellmill_core::legacy;
 use cellmill_core::records::NumberRecord;
+use cellmill_core::timing::Timing;
 use cellmill_core::unit::{Attempt, Output, UnitRecord, UnitState};
 use cellmill_queue::hints;
 use cellmill_store::jobs::Applied;
@@ -56,11 +58,21 @@ pub(super) async fn view(app: &App, job: &Versioned<JobRecord>) -> Result<JobVie
         _ => Vec::new(),
     };
     let now = app.store.now();
-    let mut view = JobView::of(job, &units, now, app.settings.timing);
+    let timing = lease_of(app, &job.value, units.first().map(|it| &it.value));
+    let mut view = JobView::of(job, &units, now, timing);
     if let (Some(error), Some(why)) = (&view.error, unit_error(&app.store, &job.value).await?) {
         view.error = Some(format!("{error}: {why}"));
     }
     Ok(view)
+}
+
+/// How long a worker of this job may be silent.
+fn lease_of(app: &App, job: &JobRecord, unit: Option<&UnitRecord>) -> Timing {
+    if job.class.is_legacy() {
+        legacy::timing(unit)
+    } else {
+        app.settings.timing
+    }
 }
 
 /// Why the first of a failed job's failed units failed: the job itself only counts them.
@@ -159,7 +171,7 @@ pub(super) fn counted_jobs(
         .boxed()
 }
 
-async fn job_of_number(
+pub(super) async fn job_of_number(
     store: &Store,
     counted: Counted,
 ) -> Result<Option<Versioned<JobRecord>>, Error> {
@@ -503,7 +515,8 @@ async fn unit_view(app: &App, job: &JobRecord, unit: u32) -> Result<UnitView, Er
     };
     let (record, written) = (stored.value, stored.last_modified);
     let now = app.store.now();
-    let is_silent = record.state == UnitState::Leased && app.settings.timing.is_over(written, now);
+    let timing = lease_of(app, job, Some(&record));
+    let is_silent = record.state == UnitState::Leased && timing.is_over(written, now);
     Ok(UnitView {
         unit,
         state: record.state,

@@ -321,6 +321,7 @@ async fn checked(
 
 /// Refuses a model that can't answer what a label type asks.
 pub(super) fn check_fits(name: &TableName, algorithm: u32, card: &ModelCard) -> Result<(), Error> {
+    models::check_own(card)?;
     let n_classes = card.classes.len();
     if LabelType::from_code(algorithm) == Some(LabelType::TwoClass) && n_classes != 2 {
         let message = format!(

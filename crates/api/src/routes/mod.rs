@@ -11,6 +11,8 @@ mod job_view;
 mod jobs;
 mod label_types;
 mod labels;
+pub(crate) mod legacy;
+mod legacy_models;
 mod model_file;
 mod models;
 mod network_rules;
@@ -80,6 +82,7 @@ pub(crate) fn personal() -> OpenApiRouter<App> {
         .routes(routes!(files::list_project_files))
         .routes(routes!(files::get_project_file))
         .routes(routes!(models::list_models, models::import_model))
+        .routes(routes!(legacy_models::register_legacy_model))
         .routes(routes!(models::get_model))
         .routes(routes!(models::get_model_file, models::put_model_file))
         .routes(routes!(models::upload_model_file))

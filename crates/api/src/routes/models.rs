@@ -71,6 +71,8 @@ pub struct ModelView {
     pub features: u32,
     /// Which workers can run it.
     pub unit_class: String,
+    /// Of a model that only the predecessor's workers can run: its kind, 1 to 8. Null: of Cellmill's own.
+    pub mtype: Option<u8>,
     /// Where the weights come from; null for an imported model.
     #[schema(value_type = Option<Object>)]
     pub training: Option<TrainingFacts>,
@@ -110,6 +112,7 @@ impl From<ModelCard> for ModelView {
             scale: card.scale,
             features: card.features,
             unit_class: card.unit_class,
+            mtype: card.mtype,
             training: card.training,
             validation: card.validation,
             test: card.test,
@@ -126,7 +129,7 @@ fn model_key(mid: u64) -> ModelKey {
     ModelKey::of_number(ModelKind::Classifier, mid)
 }
 
-fn card_key(mid: u64) -> ObjectKey {
+pub(super) fn card_key(mid: u64) -> ObjectKey {
     ObjectKey::ModelCard(model_key(mid))
 }
 
@@ -140,6 +143,20 @@ pub(super) async fn usable(app: &App, mid: u64) -> Result<ModelCard, Error> {
         return Err(Error::conflict("model_uploading", message));
     }
     Ok(card.value)
+}
+
+/// Refuses a model that only the predecessor's workers can open, where this program has to.
+pub(super) fn check_own(card: &ModelCard) -> Result<(), Error> {
+    let Some(mtype) = card.mtype else {
+        return Ok(());
+    };
+    Err(Error::refused(
+        "legacy_model",
+        format!(
+            "model {} is of the predecessor's kind {mtype}, {}: only its workers can run it",
+            card.mid, card.family
+        ),
+    ))
 }
 
 /// Says whether the number is unknown, or its training has not ended.
@@ -212,8 +229,12 @@ pub(crate) async fn get_model_file(
     Path(mid): Path<u64>,
     headers: HeaderMap,
 ) -> Result<Response, Error> {
-    read_card(&app, mid).await?;
-    let key = ObjectKey::Model(model_key(mid));
+    let card = read_card(&app, mid).await?.value;
+    // Files of the predecessor have names of their own.
+    let key = match ObjectKey::parse(&card.file) {
+        Ok(Some(key @ ObjectKey::Model(_))) => key,
+        _ => ObjectKey::Model(model_key(mid)),
+    };
     let content_type = "application/octet-stream";
     send_object(&app, &key, content_type, Disposition::Attachment, &headers).await
 }
@@ -330,6 +351,7 @@ pub(crate) async fn import_model(
         scale: new.scale,
         features: new.features,
         unit_class: unit_class.as_str().to_owned(),
+        mtype: None,
         training: None,
         validation: None,
         test: None,

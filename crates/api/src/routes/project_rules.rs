@@ -402,6 +402,45 @@ pub(super) fn check_binary(
 }
 
 /// A filter tells cells from what is none.
+/// Refuses what the predecessor's trainings know nothing of: their workers would do something else, in silence.
+pub(super) fn check_legacy_training(new: &NewProject) -> Result<(), Error> {
+    let asked = [
+        ("merge", !new.merge.is_empty()),
+        ("split", new.split.is_some()),
+        ("network", new.network.is_some()),
+        ("label_type", new.label_type.is_some()),
+        ("shuffle_labels", new.shuffle_labels),
+    ];
+    check_known_to_legacy(&asked)
+}
+
+/// As [`check_legacy_training`], of a prediction.
+pub(super) fn check_legacy_prediction(new: &NewProject) -> Result<(), Error> {
+    let asked = [
+        ("binary", new.binary),
+        ("target_recall", new.target_recall.is_some()),
+        ("min_side", new.min_side.is_some()),
+        ("filter_mid", new.filter_mid.is_some()),
+    ];
+    check_known_to_legacy(&asked)
+}
+
+fn check_known_to_legacy(asked: &[(&str, bool)]) -> Result<(), Error> {
+    let unknown: Vec<String> = asked
+        .iter()
+        .filter(|(_, is_asked)| *is_asked)
+        .map(|(name, _)| format!("`{name}`"))
+        .collect();
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let message = format!(
+        "the predecessor's workers know nothing of {}",
+        unknown.join(", ")
+    );
+    Err(Error::refused("bad_parameter", message))
+}
+
 pub(super) fn check_filter(card: &ModelCard) -> Result<(), Error> {
     let n_classes = card.classes.len();
     if n_classes == 2 {

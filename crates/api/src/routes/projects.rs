@@ -21,7 +21,7 @@ use super::documents::read_or_skip;
 use super::job_view::JobView;
 use super::jobs::{self, Counted};
 use super::project_rules::{self, Source};
-use super::{label_types, models};
+use super::{label_types, legacy, models};
 use crate::accept::{AcceptError, Submission, accept};
 use crate::edge::{Error, ErrorBody, Json, JsonBody, Page, PageQuery, Path, Query};
 use crate::parts::App;
@@ -284,6 +284,11 @@ async fn training(
     if let Some(name) = &new.label_type {
         label_types::check_exists(app, name).await?;
     }
+    let class = new.class.clone().unwrap_or_else(UnitClass::cpu);
+    if class.is_legacy() {
+        legacy::check_served(app)?;
+        project_rules::check_legacy_training(&new)?;
+    }
     let known = super::classes::known_classes(&app.store).await?;
     let chosen = project_rules::chosen_classes(&new, wanted.source(), &known)?;
     let (ddir, did) = wanted.accepted(app, by).await?;
@@ -315,7 +320,12 @@ async fn training(
         status: 1,
         project_type: 2,
         types: parameters.source_classes(),
-        modpath: ObjectKey::Model(ModelKey::of_number(ModelKind::Classifier, mid)).to_path(),
+        modpath: if class.is_legacy() {
+            // Its worker names its file itself.
+            String::new()
+        } else {
+            ObjectKey::Model(ModelKey::of_number(ModelKind::Classifier, mid)).to_path()
+        },
         parameter_time: parameters.time,
         parameter_resize: parameters.resize,
         parameter_mid: mid,
@@ -326,7 +336,7 @@ async fn training(
         parameters: JobParameters::Train(parameters),
         description: new.description,
         dir: Some(dir),
-        class: new.class.unwrap_or_else(UnitClass::cpu),
+        class,
         by: by.to_owned(),
         project: Some(project),
     })
@@ -345,8 +355,10 @@ async fn prediction(
         ));
     };
     let card = models::usable(app, mid).await?;
+    let class = prediction_class(app, &new, &card)?;
     if let Some(filter) = new.filter_mid {
         let filter = models::usable(app, filter).await?;
+        models::check_own(&filter)?;
         project_rules::check_filter(&filter)?;
     }
     if new.binary {
@@ -377,7 +389,7 @@ async fn prediction(
         status: 1,
         project_type: 3,
         types: parameters.types.clone(),
-        modpath: ObjectKey::Model(ModelKey::of_number(ModelKind::Classifier, mid)).to_path(),
+        modpath: modpath(app, &card),
         parameter_resize: card.input.side,
         parameter_mid: mid,
         parameter_type: u32::from(is_labelled),
@@ -388,10 +400,37 @@ async fn prediction(
         parameters: JobParameters::Predict(parameters),
         description: new.description,
         dir: new.dir,
-        class: new.class.unwrap_or_else(|| class_of(&card)),
+        class,
         by: by.to_owned(),
         project: Some(project),
     })
+}
+
+/// Who predicts: those that the request names, else those that can run the model; a model of the predecessor's only
+/// its workers.
+fn prediction_class(app: &App, new: &NewProject, card: &ModelCard) -> Result<UnitClass, Error> {
+    if card.mtype.is_none() {
+        let class = new.class.clone().unwrap_or_else(|| class_of(card));
+        if class.is_legacy() {
+            let message = format!(
+                "model {} is Cellmill's own, the predecessor's workers can't open it",
+                card.mid
+            );
+            return Err(Error::refused("bad_parameter", message));
+        }
+        return Ok(class);
+    }
+    legacy::check_served(app)?;
+    project_rules::check_legacy_prediction(new)?;
+    Ok(UnitClass::legacy())
+}
+
+/// Where readers of `info.json` find the model. The predecessor's workers open it as it stands: absolute.
+fn modpath(app: &App, card: &ModelCard) -> String {
+    match (card.mtype, app.store.root()) {
+        (Some(_), Some(root)) => root.join(&card.file).display().to_string(),
+        _ => ObjectKey::Model(ModelKey::of_number(ModelKind::Classifier, card.mid)).to_path(),
+    }
 }
 
 /// The workers that can run a model, by its card.

@@ -10,7 +10,7 @@ use cellmill_core::records::{ImageRecord, ImageState, PointsRecord, Rejection};
 use cellmill_store::uploads::{
     NewSession, Received, Sha256Hex, SignedUpload, UploadGrant, UploadRefusal, receive,
 };
-use cellmill_store::{Decision, Head, Store};
+use cellmill_store::{AsKey, Decision, Head, Store};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
@@ -366,7 +366,10 @@ impl Known {
     }
 }
 
-pub(super) async fn hash_of(store: &Store, key: &ObjectKey) -> Result<Sha256Hex, Error> {
+pub(super) async fn hash_of(
+    store: &Store,
+    key: &(impl AsKey + ?Sized + Sync),
+) -> Result<Sha256Hex, Error> {
     let (_, mut bytes) = store.get_stream(key).await?;
     let mut hasher = Sha256::new();
     while let Some(piece) = bytes.try_next().await? {

@@ -14,6 +14,7 @@ pub use super::label_types::{LabelTypeBody, LabelTypeView, PeriodicTrainingView}
 pub use super::labels::{
     BoxView, CellView, ChangeBody, EditLabel, ImageClassView, LabelView, OperationBody, PlaceBody,
 };
+pub use super::legacy_models::NewLegacyModel;
 pub use super::models::{ModelView, NewModel, Promote, Promoted};
 pub use super::points::{PointsView, RemarkView};
 pub use super::projects::{NewMergedClass, NewProject, ProjectView};

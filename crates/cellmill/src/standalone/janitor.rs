@@ -120,6 +120,7 @@ fn verb(what: &What) -> &'static str {
         What::Assemble { .. } => "assemble",
         What::Collect { .. } => "collect",
         What::Hint { .. } => "hint",
+        What::EndLease { .. } => "end lease",
         What::RemoveMark { .. } => "remove mark",
         What::Ingest { .. } => "ingest",
         What::Label { .. } => "label",
@@ -142,7 +143,8 @@ fn subject(what: &What) -> String {
         }
         | What::Hint {
             kind, dir, unit, ..
-        } => {
+        }
+        | What::EndLease { kind, dir, unit } => {
             format!("{} {dir}, unit {unit}", kind.as_str())
         }
         What::Train { label_type } => format!("label type {label_type}"),

@@ -97,6 +97,9 @@ pub async fn start(options: UpOptions, shutdown: Shutdown) -> Result<Running, Up
     let store = Store::open_folder(&options.root)
         .await
         .map_err(UpError::Store)?;
+    if settings.legacy_workers {
+        make_legacy_folders(&options.root).map_err(UpError::Store)?;
+    }
     let queue = open_queue(&store).map_err(UpError::Queue)?;
     let listener = TcpListener::bind(options.listen)
         .await
@@ -157,6 +160,15 @@ impl Running {
         }
         Ok(())
     }
+}
+
+/// The predecessor's workers refuse to start without these two.
+fn make_legacy_folders(root: &Path) -> Result<(), cellmill_store::Error> {
+    for folder in ["csv", "img"] {
+        let folder = root.join(folder);
+        std::fs::create_dir_all(&folder).map_err(|it| unmade(&folder, it))?;
+    }
+    Ok(())
 }
 
 fn unmade(root: &Path, source: std::io::Error) -> cellmill_store::Error {
@@ -259,6 +271,7 @@ async fn api_parts(
             window: settings.window,
             timing: settings.timing,
             time_zone: settings.time_zone,
+            legacy_workers: settings.legacy_workers,
             ..cellmill_api::Settings::default()
         },
     })

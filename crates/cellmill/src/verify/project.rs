@@ -22,6 +22,13 @@ pub(super) async fn results(it: &mut Findings<'_>, dir: &Dir, job: &JobRecord) {
         );
     }
     match &job.parameters {
+        JobParameters::Train(parameters) if job.class.is_legacy() => {
+            // What else its worker leaves is its own business.
+            let _ = it.json::<TrainResult>(&key(ProjectFile::Model)).await;
+            let model = ModelKey::of_number(ModelKind::Classifier, parameters.mid);
+            it.needs("training has its model", &ObjectKey::ModelCard(model))
+                .await;
+        }
         JobParameters::Train(parameters) => {
             for file in [
                 ProjectFile::Model,
@@ -98,7 +105,11 @@ pub(super) async fn model(it: &mut Findings<'_>, key: &ModelKey) {
     let Some(card) = it.document::<ModelCard>(it.key).await else {
         return;
     };
-    let file = ObjectKey::Model(key.clone());
+    let file = match ObjectKey::parse(&card.file) {
+        // A file of the predecessor keeps its name; the card lies where every model's does, by its number.
+        Ok(Some(file @ ObjectKey::Model(_))) if card.mtype.is_some() => file,
+        _ => ObjectKey::Model(key.clone()),
+    };
     if card.file != file.to_path() {
         it.problem(
             "card speaks of its file",

@@ -405,7 +405,24 @@ impl ModelKey {
         }
     }
 
-    fn name(&self) -> String {
+    /// `<kind>/<file>`, as people and old files name a model below its folder; with the folder before it too.
+    ///
+    /// ```
+    /// use cellmill_core::keys::ModelKey;
+    /// let key = ModelKey::parse_name("detector/deepretina_final.h5").unwrap();
+    /// assert_eq!(key.name(), "detector/deepretina_final.h5");
+    /// assert_eq!(ModelKey::parse_name("detector/../x.h5"), None);
+    /// ```
+    pub fn parse_name(name: &str) -> Option<Self> {
+        let name = name.strip_prefix("modules/").unwrap_or(name);
+        match ObjectKey::parse(&format!("modules/{name}")) {
+            Ok(Some(ObjectKey::Model(key))) => Some(key),
+            _ => None,
+        }
+    }
+
+    /// `<kind>/<file>`: the key without its folder.
+    pub fn name(&self) -> String {
         format!("{}/{}", self.kind.as_str(), self.file)
     }
 }

@@ -111,6 +111,10 @@ variables! {
         "900",
         "seconds from 10 to 604800",
         "How long a signed upload address works.";
+    LEGACY_WORKERS:
+        "off",
+        "`on` or `off`",
+        "Whether programs of this machine may take jobs through `/api1/job`, as the predecessor's workers do.";
     LOG:
         "info",
         "a filter such as `info` or `warn,cellmill_worker=debug`",

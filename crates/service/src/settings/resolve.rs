@@ -84,6 +84,7 @@ fn read(from: &mut Reader<'_>) -> Settings {
         threads: threads(from.read(&env::THREADS, number(0..=1024))),
         time_zone: from.read(&env::TIME_ZONE, offset),
         upload_ttl: from.read(&env::UPLOAD_TTL_S, seconds(10, 604_800)),
+        legacy_workers: from.read(&env::LEGACY_WORKERS, on_or_off),
         log: LogSettings {
             filter: from.read(&env::LOG, filter),
             format: from.read(&env::LOG_FORMAT, log_format),
@@ -143,6 +144,14 @@ fn threads(chosen: usize) -> usize {
 
 fn filter(text: &str) -> Option<String> {
     text.parse::<Targets>().ok().map(|_| text.to_owned())
+}
+
+fn on_or_off(text: &str) -> Option<bool> {
+    match text {
+        "on" => Some(true),
+        "off" => Some(false),
+        _ => None,
+    }
 }
 
 fn log_format(text: &str) -> Option<LogFormat> {
@@ -224,6 +233,7 @@ mod tests {
             ("CELLMILL_THREADS", "1011"),
             ("CELLMILL_TIME_ZONE", "+08:00"),
             ("CELLMILL_UPLOAD_TTL_S", "12"),
+            ("CELLMILL_LEGACY_WORKERS", "on"),
             ("CELLMILL_LOG", "warn,cellmill_worker=debug"),
             ("CELLMILL_LOG_FORMAT", "json"),
         ];

@@ -35,6 +35,8 @@ pub struct Settings {
     pub time_zone: FixedOffset,
     /// How long a signed upload address works.
     pub upload_ttl: Duration,
+    /// Whether the predecessor's workers are served, on loopback.
+    pub legacy_workers: bool,
     /// What is logged, and how.
     pub log: LogSettings,
 }

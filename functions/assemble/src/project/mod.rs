@@ -57,6 +57,8 @@ pub(crate) async fn assemble(
         .map_err(|it| failed(&job.dir, it))?;
     let units = match job.kind {
         JobKind::Train => 1,
+        // Handed out whole; its worker reads the data set's table itself.
+        _ if job.class.is_legacy() => 1,
         _ => frozen.n_pieces,
     };
     assemble

@@ -225,6 +225,7 @@ mod tests {
             scale: String::new(),
             features: 1,
             unit_class: "cpu".to_owned(),
+            mtype: None,
             training: None,
             validation: None,
             test: None,

@@ -125,6 +125,7 @@ pub(super) fn judge(
         scale: shape.scale,
         features: shape.features,
         unit_class: String::new(),
+        mtype: None,
         training: None,
         validation: measured(Part::Validation),
         test: measured(Part::Test),

@@ -1,0 +1,6 @@
+//! The examples, run as their READMEs say, with the real programs. `tests/examples/run` builds those and runs this.
+
+#![expect(clippy::unwrap_used, reason = "what tests share panics as tests do")]
+
+mod lab;
+mod legacy;
