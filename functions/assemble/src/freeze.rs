@@ -307,6 +307,14 @@ pub(crate) async fn info(
     }
 }
 
+/// The predecessor's croppers look for their model below `modules/`.
+async fn legacy_modpath(store: &Store, mid: u64) -> Result<String, Error> {
+    let key = ObjectKey::ModelCard(ModelKey::of_number(ModelKind::Classifier, mid));
+    let card = store.read::<ModelCard>(&key).await?;
+    let model = card.and_then(|it| ModelKey::parse_name(&it.value.file));
+    Ok(model.map(|it| it.name()).unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
     use cellmill_core::job::JobParameters;
@@ -335,12 +343,4 @@ mod tests {
         info(&store, &job, &parameters).await.unwrap();
         assert_eq!(store.get_bytes(&key).await.unwrap(), "complete");
     }
-}
-
-/// The predecessor's croppers look for their model below `modules/`.
-async fn legacy_modpath(store: &Store, mid: u64) -> Result<String, Error> {
-    let key = ObjectKey::ModelCard(ModelKey::of_number(ModelKind::Classifier, mid));
-    let card = store.read::<ModelCard>(&key).await?;
-    let model = card.and_then(|it| ModelKey::parse_name(&it.value.file));
-    Ok(model.map(|it| it.name()).unwrap_or_default())
 }

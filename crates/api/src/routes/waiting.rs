@@ -25,6 +25,12 @@ pub(super) async fn waits_for(
     if !is_open(job) || n_running > 0 || n_open == 0 {
         return Ok(None);
     }
+    if job.class.is_legacy() {
+        // Such workers leave no record: that they are there is seen only when they ask.
+        return Ok(Some(
+            "a worker of the predecessor has to ask for it".to_owned(),
+        ));
+    }
     let (now, timing) = (app.store.now(), app.settings.timing);
     let mut live = workers(&app.store).await?;
     live.retain(|it| !timing.is_gone(it.last_modified, now));

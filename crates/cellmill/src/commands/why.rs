@@ -17,6 +17,7 @@ use crate::cli::{Console, Error, Exit, ServerArgs};
 ///   cellmill why csv/b1/2019-7-22/c1/20190722_1.csv   a doctor's points
 #[derive(Clone, Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
+#[expect(clippy::doc_markdown, reason = "the help is shown as it stands here")]
 pub struct WhyArgs {
     /// A job, a unit, or the key of an image or a CSV
     subject: String,
