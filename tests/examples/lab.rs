@@ -15,6 +15,9 @@ use tempfile::TempDir;
 /// What one step may take on a busy machine.
 pub(crate) const LIMIT: Duration = Duration::from_mins(2);
 
+/// Of all processes, the shortest that is allowed.
+pub(crate) const LEASE_S: &str = "5";
+
 const CASES: [&str; 3] = ["c1", "c2", "c3"];
 /// Centres of cells, the first half of them pale (class 1), the others dark (class 7).
 const CELLS: [(u32, u32); 6] = [
@@ -41,7 +44,7 @@ impl Lab {
         let program = Program::at(&program("cellmill")).unwrap();
         let settings = [
             settings,
-            &[("CELLMILL_WORKERS", "0"), ("CELLMILL_LEASE_S", "5")],
+            &[("CELLMILL_WORKERS", "0"), ("CELLMILL_LEASE_S", LEASE_S)],
         ]
         .concat();
         let root = folder.path().join("root");

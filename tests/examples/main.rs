@@ -2,5 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "what tests share panics as tests do")]
 
+mod exec;
 mod lab;
 mod legacy;

@@ -75,6 +75,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "cellmill-retrieval",
         ],
     ),
+    // Outside of the crates: what a third party sees is the SDK.
+    ("example-sdk-worker", &["cellmill-worker"]),
     ("cellmill", &["*"]),
     ("cellmill-tests", &["*"]),
     ("cellmill-simulation", &["*"]),

@@ -4,6 +4,7 @@ pub mod algorithms;
 mod bench;
 mod cells;
 mod compute;
+pub mod exec;
 mod models;
 mod network;
 mod options;

@@ -34,6 +34,16 @@ pub struct Options {
     /// `CELLMILL_THREADS` when left out
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub threads: Option<u16>,
+    /// A program that does the units of `--kinds`, in place of the algorithms here: it gets a folder and one line of
+    /// JSON on its standard input. See examples/exec-worker
+    #[arg(long, value_name = "COMMAND")]
+    pub exec: Option<String>,
+    /// With `--exec`: a program that says nothing for this long is ended and its unit tried again
+    #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub exec_silence_s: u64,
+    /// With `--exec`: what a program gets to end when its unit is not wanted any more, before it is killed
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = clap::value_parser!(u64).range(0..=15))]
+    pub exec_grace_s: u64,
     /// Leave new images alone: else the model of their label type labels them, when this worker serves the class
     /// `cpu` or `gpu`
     #[arg(long)]
@@ -44,7 +54,7 @@ impl Options {
     /// Does it label new images?
     pub(crate) fn preannotates(&self) -> bool {
         let is_usual = |it: &UnitClass| [UnitClass::cpu(), UnitClass::gpu()].contains(it);
-        !self.no_preannotate && self.classes.iter().any(is_usual)
+        !self.no_preannotate && self.exec.is_none() && self.classes.iter().any(is_usual)
     }
 }
 

@@ -9,9 +9,10 @@ use cellmill_service::Settings;
 use cellmill_service::health::{HealthError, tell_health};
 use cellmill_store::Store;
 use cellmill_vision::{DecodeBudget, Limits};
-use cellmill_worker::{Meter, Parts, WorkerLoop, fresh_id};
+use cellmill_worker::{Algorithm, Meter, Parts, WorkerLoop, fresh_id};
 use tokio_util::sync::CancellationToken;
 
+use crate::exec::{ExecAlgorithm, ExecOptions};
 use crate::protection::protect;
 use crate::{Bench, Options};
 
@@ -75,6 +76,18 @@ pub async fn run(
     let concurrency = options.threads.map_or(settings.threads, usize::from);
     let budget = DecodeBudget::new(settings.images.decode_budget_bytes);
     let bench = Bench::new(limits, budget, device, concurrency)?;
+    let algorithms: Vec<Arc<dyn Algorithm>> = match options.exec {
+        None => bench.algorithms(),
+        Some(command) => vec![Arc::new(ExecAlgorithm::new(
+            bench.clone(),
+            ExecOptions {
+                command,
+                kinds: options.kinds.clone(),
+                silence: Duration::from_secs(options.exec_silence_s),
+                grace: Duration::from_secs(options.exec_grace_s),
+            },
+        ))],
+    };
     let id = fresh_id(&format!("worker-{}", std::process::id()));
     let loop_options = cellmill_worker::Options {
         classes: options.classes,
@@ -91,8 +104,8 @@ pub async fn run(
         let shutdown = shutdown.clone();
         tokio::spawn(async move { preannotator.serve(queue, shutdown).await })
     });
-    let worker = WorkerLoop::new(Parts { store, queue }, bench.algorithms(), loop_options)
-        .map_err(Error::Worker)?;
+    let worker =
+        WorkerLoop::new(Parts { store, queue }, algorithms, loop_options).map_err(Error::Worker)?;
     if let Some(address) = settings.health {
         // Several beats may fail before anybody should worry, and an idle worker asks its queues more often.
         let limit = settings.timing.lease() * 4;

@@ -111,6 +111,18 @@ impl Context {
         step.clone_into(&mut progress.step);
     }
 
+    /// Says how long it still takes, for algorithms that know better than the pace tells. After
+    /// [`report`](Self::report), which sets its own guess.
+    pub fn report_eta(&mut self, eta_s: u64) {
+        self.board.progress().eta_s = Some(eta_s);
+    }
+
+    /// Names the checkpoints that a later attempt may go on from, by their keys, oldest first. They count once a
+    /// heartbeat has carried them; an attempt that goes on from some names them again.
+    pub fn name_checkpoints(&self, keys: Vec<String>) {
+        self.board.progress().checkpoints = keys;
+    }
+
     /// Writes a line into the unit's log.
     pub fn info(&self, text: &str) {
         self.board.log(&self.store, Level::Info, text);

@@ -24,6 +24,13 @@ mod worker_loop;
 #[cfg(test)]
 mod tests;
 
+/// What an algorithm outside of this workspace needs besides, so that it can depend on this crate alone.
+pub use async_trait::async_trait;
+pub use cellmill_core as core;
+pub use cellmill_queue as queue;
+pub use cellmill_store as store;
+pub use tokio_util::sync::CancellationToken;
+
 pub use algorithm::{Algorithm, Failure, Outcome, Unit};
 pub use context::{Context, StopSignal};
 pub use error::{Cause, Error};

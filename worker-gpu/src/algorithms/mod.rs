@@ -7,7 +7,7 @@ pub mod train;
 use cellmill_worker::Failure;
 
 /// What no attempt can do.
-fn refuse(what: impl Into<String>) -> Failure {
+pub(crate) fn refuse(what: impl Into<String>) -> Failure {
     Failure::Permanent {
         what: what.into(),
         source: None,
