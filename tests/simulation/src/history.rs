@@ -145,6 +145,9 @@ fn deed_text(deed: Deed) -> String {
         Deed::Late(time) => format!("no answer, and it comes {time:?} late"),
         Deed::Slow(time) => format!("slow, {time:?}"),
         Deed::Freeze(time) => format!("the process stands still for {time:?}"),
+        Deed::LastWrite(time) => {
+            format!("the process is killed, its write comes {time:?} late")
+        }
         Deed::Crash => "the process is killed".to_owned(),
     }
 }

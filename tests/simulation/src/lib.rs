@@ -11,6 +11,8 @@ mod api;
 pub mod bugs;
 mod check;
 pub mod coverage;
+mod draw;
+mod gate;
 pub mod history;
 mod machine;
 mod names;

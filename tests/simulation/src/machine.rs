@@ -4,14 +4,10 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use bytes::Bytes;
 use cellmill_core::ids::WorkerId;
-use cellmill_core::keys::ObjectKey;
 use cellmill_store::Store;
 use cellmill_store::clock::{GivenClock, StorageClock};
-use cellmill_store::fault::{Kind, Operation};
-use cellmill_store::gate::{Call, Keeper, Way};
+use cellmill_store::fault::Kind;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -41,7 +37,7 @@ pub(crate) struct MachineState {
     pub(crate) incarnation: u32,
     process: Weak<Process>,
     pub(crate) frozen_until: Option<Instant>,
-    calls: [u32; 6],
+    pub(crate) calls: [u32; 6],
     n_calls: u64,
     /// How fast its oscillator runs, in millionths more than true: up to 1000.
     drift: i64,
@@ -80,7 +76,7 @@ pub(crate) struct Process {
     pub(crate) world: Arc<World>,
     pub(crate) machine: usize,
     pub(crate) incarnation: u32,
-    clock: StorageClock,
+    pub(crate) clock: StorageClock,
     me: Weak<Process>,
 }
 
@@ -154,7 +150,7 @@ impl Process {
     }
 
     /// The machine's monotonic clock, which drifts.
-    fn monotonic(&self) -> std::time::Instant {
+    pub(crate) fn monotonic(&self) -> std::time::Instant {
         let drift = self.world.state().machines[self.machine].drift;
         let elapsed = self.world.elapsed().as_micros() as i64;
         let shown = elapsed + elapsed * drift / 1_000_000;
@@ -246,7 +242,7 @@ impl Process {
         let lasts = match deed {
             Deed::Fail(_) | Deed::Late(_) => Duration::from_secs(1),
             Deed::Slow(time) | Deed::Freeze(time) => time,
-            Deed::Crash => Duration::MAX,
+            Deed::Crash | Deed::LastWrite(_) => Duration::MAX,
         };
         let at = self.world.elapsed();
         self.world.state().machines[self.machine]
@@ -255,6 +251,10 @@ impl Process {
         match deed {
             Deed::Fail(kind) => Some(Lost::Answered(kind)),
             Deed::Late(late) => Some(Lost::OnItsWay(late)),
+            Deed::LastWrite(late) => {
+                self.end();
+                Some(Lost::OnItsWay(late))
+            }
             Deed::Slow(time) => {
                 sleep(time).await;
                 self.until_awake().await;
@@ -320,98 +320,4 @@ impl Process {
     pub(crate) fn is_worker(&self) -> bool {
         self.machine < WORKERS
     }
-}
-
-#[async_trait]
-impl Keeper for Process {
-    async fn comes(&self, call: &mut Call) -> Way {
-        let of = kinds(call);
-        let (counted, error) = self.before(&of).await;
-        self.world.state().counts.store_calls += 1;
-        if error.is_some() {
-            self.world
-                .tell(Some(self.machine), || What::refused(call, counted.clone()));
-        }
-        match error {
-            None => bugs::on_the_way_in(self, call),
-            Some(Lost::Answered(kind)) => Way::Back(fitting(kind, call.operation)),
-            Some(Lost::OnItsWay(late)) => Way::Late(late),
-        }
-    }
-
-    async fn done(&self, call: &Call, is_done: bool, body: &mut Option<Bytes>) -> Option<Kind> {
-        if self.world.plan.home == Home::Bucket {
-            self.clock
-                .heard(whole_seconds(self.world.now()), self.monotonic());
-        }
-        self.came(call, is_done);
-        bugs::on_the_way_out(self, call, body);
-        let counted = self.counted(call);
-        let kind = match self.after(&counted).await? {
-            Lost::Answered(kind) => fitting(kind, call.operation),
-            Lost::OnItsWay(_) => Kind::Unavailable,
-        };
-        bugs::on_lost_answer(self, call, kind);
-        Some(kind)
-    }
-
-    async fn landed(&self, call: &Call, is_done: bool) {
-        let told = || What::Note("a write given up for lost arrives".to_owned());
-        self.world.tell(Some(self.machine), told);
-        self.came(call, is_done);
-    }
-}
-
-impl Process {
-    /// A call came to the store, and was done or refused.
-    fn came(&self, call: &Call, is_done: bool) {
-        let at = self.world.elapsed();
-        {
-            let mut state = self.world.state();
-            let state = &mut *state;
-            let (history, machines) = (&mut state.history, &state.machines);
-            history.tell(at, Some(self.machine), || What::call(call, is_done));
-            let before = state.check.violations.len();
-            let line = state.check.store_call(self, machines, at, call, is_done);
-            if let Some(line) = line {
-                history.tell(at, Some(self.machine), || What::Changed(line));
-            }
-            for broken in &state.check.violations[before..] {
-                history.tell(at, None, || What::Violation(broken.to_string()));
-            }
-        }
-        if is_done && call.body.is_some() {
-            self.world.changed.notify_waiters();
-        }
-    }
-
-    /// How many calls of its kinds came by now.
-    fn counted(&self, call: &Call) -> Vec<(Of, u32)> {
-        let state = self.world.state();
-        let calls = &state.machines[self.machine].calls;
-        kinds(call)
-            .into_iter()
-            .map(|of| (of, calls[of as usize]))
-            .collect()
-    }
-}
-
-/// 409 and 412 are answers to writes only.
-fn fitting(kind: Kind, operation: Operation) -> Kind {
-    match operation {
-        Operation::Create | Operation::Update | Operation::Overwrite => kind,
-        _ => Kind::Unavailable,
-    }
-}
-
-fn kinds(call: &Call) -> Vec<Of> {
-    let of = match call.operation {
-        Operation::Get | Operation::List => Of::Read,
-        _ => match ObjectKey::parse(&call.key) {
-            Ok(Some(ObjectKey::Unit(_))) => Of::UnitWrite,
-            Ok(Some(key)) if crate::check::job_of(&key).is_some() => Of::JobWrite,
-            _ => Of::FileWrite,
-        },
-    };
-    vec![Of::Any, of]
 }

@@ -10,7 +10,7 @@ use cellmill_core::messages::{ASSEMBLE, COLLECT};
 use cellmill_core::timing::Timing;
 use cellmill_fn_assemble::Assemble;
 use cellmill_fn_collect::Collect;
-use cellmill_fn_janitor::Janitor;
+use cellmill_fn_janitor::{Action, Janitor, What};
 use cellmill_queue::{Queue, QueueName, Received, letters};
 use cellmill_store::Store;
 use cellmill_worker::{Algorithm, Options, Parts, WorkerLoop};
@@ -19,7 +19,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::bugs::Bug;
-use crate::history::What;
+use crate::history;
 use crate::machine::Process;
 use crate::names::dir;
 use crate::plan::{ASSEMBLERS, COLLECTORS, Item, JANITORS};
@@ -95,7 +95,9 @@ async fn until_term(world: &World, machine: usize, shutdown: &CancellationToken)
         {
             sleep(at.saturating_sub(world.elapsed())).await;
             if world.take(n) {
-                world.tell(Some(machine), || What::Note("is asked to end".to_owned()));
+                world.tell(Some(machine), || {
+                    history::What::Note("is asked to end".to_owned())
+                });
                 shutdown.cancel();
             }
         }
@@ -210,20 +212,24 @@ async fn consume(process: &Process, queue: Arc<dyn Queue>, function: Function) {
 async fn sweep(process: &Process, bare: &Store, janitor: &Janitor) {
     // Two janitors do not start at the same moment.
     sleep(Duration::from_secs(3 + 11 * (process.machine as u64 % 2))).await;
-    if let Ok(actions) = janitor.plan_wake().await
-        && !process.world.is_bug(Bug::QueueIsTheTruth)
-    {
-        let _ = janitor.perform(&actions).await;
+    if let Ok(actions) = janitor.plan_wake().await {
+        let _ = janitor.perform(&wanted(process, actions)).await;
     }
     loop {
-        if !process.world.is_bug(Bug::QueueIsTheTruth)
-            && let Ok(swept) = janitor.plan_jobs().await
-        {
-            let _ = janitor.perform(&swept.actions).await;
+        if let Ok(swept) = janitor.plan_jobs().await {
+            let _ = janitor.perform(&wanted(process, swept.actions)).await;
         }
         misbehave(process, bare, janitor).await;
         sleep(janitor.timing.sweep()).await;
     }
+}
+
+/// The actions, or those that a janitor with a planted bug carries out.
+fn wanted(process: &Process, mut actions: Vec<Action>) -> Vec<Action> {
+    if process.world.is_bug(Bug::QueueIsTheTruth) {
+        actions.retain(|it| matches!(it.what, What::RemoveMark { .. }));
+    }
+    actions
 }
 
 /// What a janitor with a planted bug does beside its work.
