@@ -175,7 +175,7 @@ impl Sample {
             "token" if path.contains("/parts/") => self.part.clone(),
             "token" => self.upload.clone(),
             "id" => self.parts.clone(),
-            "key" => escaped(&self.image),
+            "key" | "subject" => escaped(&self.image),
             "batch" => "b1".to_owned(),
             "dir" => "DkxD9Kjl".to_owned(),
             "kind" if path.contains("{kind}") => "data".to_owned(),

@@ -95,12 +95,17 @@ impl ImageRecord {
             .unwrap_or_else(|| self.key.original_name())
     }
 
-    /// Was exactly this version of the object already decided on?
+    /// Was exactly this version of the object the last that was decided on?
+    ///
+    /// In a conflict that is the other one. The first may come back, with the ETag that it had: ETags of S3 are made of
+    /// the bytes.
     pub fn speaks_of(&self, etag: Option<&str>) -> bool {
-        let of_conflict = self.conflict.as_ref().and_then(|it| it.etag.as_deref());
-        self.state != ImageState::Expected
-            && etag.is_some()
-            && (self.etag.as_deref() == etag || of_conflict == etag)
+        let last = match (self.state, &self.conflict) {
+            (ImageState::Expected, _) => return false,
+            (ImageState::Conflict, Some(conflict)) => &conflict.etag,
+            _ => &self.etag,
+        };
+        etag.is_some() && last.as_deref() == etag
     }
 }
 

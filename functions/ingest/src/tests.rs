@@ -111,6 +111,27 @@ async fn other_bytes_under_the_key_are_a_conflict_until_the_old_ones_come_back()
     assert_eq!(handle(&function).await.state, ImageState::Ok);
 }
 
+/// Where ETags are made of the bytes, the first ones come back with the ETag that the record remembers.
+#[tokio::test]
+async fn a_conflict_ends_also_where_the_same_bytes_have_the_same_etag() {
+    let function = ingest();
+    put(&function, image(1)).await;
+    handle(&function).await;
+    put(&function, image(2)).await;
+    assert_eq!(handle(&function).await.state, ImageState::Conflict);
+    put(&function, image(1)).await;
+    let head = function.store.head(KEY).await.unwrap().unwrap();
+    let as_before = |record: Option<&ImageRecord>| {
+        let mut record = record.cloned().unwrap();
+        record.etag = Some(head.etag.clone());
+        Decision::Write(record)
+    };
+    let key = ObjectKey::ImageRecord(KEY.parse().unwrap());
+    function.store.swap(&key, as_before).await.unwrap();
+    let record = handle(&function).await;
+    assert_eq!((record.state, record.conflict), (ImageState::Ok, None));
+}
+
 #[tokio::test]
 async fn a_rejection_names_its_reason_and_new_bytes_are_a_new_chance() {
     let function = ingest();

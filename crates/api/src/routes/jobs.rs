@@ -253,7 +253,7 @@ pub(crate) async fn get_job(
 ) -> Result<Json<JobView>, Error> {
     let job = read_job(&app, kind, &dir).await?;
     let mut view = view(&app, &job).await?;
-    view.waits_for = waits_for(&app, &job.value, view.units.running).await?;
+    view.waits_for = waits_for(&app, &job.value, &view).await?;
     Ok(Json(view))
 }
 

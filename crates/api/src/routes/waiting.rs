@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use super::documents::{READS_AT_ONCE, read_or_skip};
+use super::job_view::JobView;
 use super::workers::workers;
 use crate::edge::Error;
 use crate::parts::App;
@@ -19,10 +20,10 @@ use crate::parts::App;
 pub(super) async fn waits_for(
     app: &App,
     job: &JobRecord,
-    n_running: u32,
+    view: &JobView,
 ) -> Result<Option<String>, Error> {
     let n_open = job.units.count.saturating_sub(job.units.n_ended());
-    if !is_open(job) || n_running > 0 || n_open == 0 {
+    if !is_open(job) || view.units.running > 0 || n_open == 0 {
         return Ok(None);
     }
     if job.class.is_legacy() {
@@ -36,6 +37,13 @@ pub(super) async fn waits_for(
     live.retain(|it| !timing.is_gone(it.last_modified, now));
     if let Some(reason) = nobody(job, &live) {
         return Ok(Some(reason));
+    }
+    if let Some(since) = view.silent_since {
+        // The record of a worker that was killed looks alive for a while: nothing is promised in its name.
+        let since = since.format("%Y-%m-%dT%H:%M:%SZ");
+        return Ok(Some(format!(
+            "its worker has said nothing since {since}; the next free one takes its unit over"
+        )));
     }
     let others = active_jobs(&app.store).await?;
     Ok(Some(queue_before(job, &others)))

@@ -107,7 +107,11 @@ async fn state_of_job(
     let record = &job.value;
     let since = |at: Option<DateTime<Utc>>| at.map_or(0, |it| seconds_between(it, now));
     Ok(match record.state {
-        JobState::Done => format!("it is done, all {} units of it", record.units.count),
+        JobState::Done => format!(
+            "it is done: {} of {} units",
+            record.units.done.len(),
+            record.units.count
+        ),
         JobState::Failed => {
             let shown = view(app, job).await?;
             let error = shown
@@ -130,13 +134,14 @@ async fn state_of_job(
             )
         }
         JobState::Queued | JobState::Running => {
-            let n_running = view(app, job).await?.units.running;
+            let shown = view(app, job).await?;
+            let n_running = shown.units.running;
             let ended = format!(
                 "{} of {} units have ended",
                 record.units.n_ended(),
                 record.units.count
             );
-            match waits_for(app, record, n_running).await? {
+            match waits_for(app, record, &shown).await? {
                 Some(reason) => format!("nobody works on it for the moment: {reason} ({ended})"),
                 None => format!(
                     "{n_running} units are worked on, {ended}, begun {} s ago",
@@ -151,7 +156,7 @@ pub(super) async fn unit(app: &App, key: &UnitKey) -> Result<WhyView, Error> {
     let job = read_job(app, key.kind, &key.dir).await?;
     if key.unit >= job.value.units.count {
         return Err(Error::not_found(format!(
-            "unit {} of job `{}`, which has {}",
+            "unit {} of job `{}` (its units are counted from 0, {} in all)",
             key.unit, key.dir, job.value.units.count
         )));
     }
