@@ -32,7 +32,7 @@ fn told(seed: u64, rule: &str) -> String {
 #[test]
 fn no_schedule_breaks_a_rule() {
     let seed = number("CELLMILL_SIM_SEED", 1);
-    let schedules = number("CELLMILL_SIM_SCHEDULES", 150);
+    let schedules = number("CELLMILL_SIM_SCHEDULES", 100);
     let report = run(schedules, seed, 2, |_| ());
     if let Some(first) = report.failed.first() {
         panic!(
