@@ -1,7 +1,7 @@
 //! What somebody asks of, as they write it.
 
 use cellmill_core::ids::{Dir, shown};
-use cellmill_core::keys::{CsvKey, ImageKey, JobKind, ObjectKey, UnitKey};
+use cellmill_core::keys::{CsvKey, ImageKey, JobKind, ObjectKey, Prefix, UnitKey};
 
 use crate::edge::Error;
 
@@ -39,10 +39,11 @@ impl Subject {
                 shown(text)
             ))
         };
-        if let Some(ObjectKey::Unit(key)) = keyed(&format!("units/{text}.json")) {
+        let dir = Dir::parse(dir).map_err(|_| unknown())?;
+        let units = Prefix::UnitsOfJob(dir.clone()).to_path();
+        if let Some(ObjectKey::Unit(key)) = keyed(&format!("{units}{rest}.json")) {
             return Ok(Self::Unit(key));
         }
-        let dir = Dir::parse(dir).map_err(|_| unknown())?;
         match (rest, JobKind::parse(rest)) {
             ("", _) => Ok(Self::Job { dir, kind: None }),
             (_, Some(kind)) => Ok(Self::Job {
