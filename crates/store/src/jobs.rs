@@ -29,6 +29,19 @@ impl Store {
         event: JobEvent,
         window: usize,
     ) -> Result<Applied, Error> {
+        self.change_job_if(kind, dir, event, window, |_| true).await
+    }
+
+    /// As [`change_job`](Self::change_job), but only while the job `is_meant`: for events that follow from what was
+    /// read some time ago, such as which units failed in a round. Otherwise it is [`Applied::Unchanged`].
+    pub async fn change_job_if(
+        &self,
+        kind: JobKind,
+        dir: &Dir,
+        event: JobEvent,
+        window: usize,
+        is_meant: impl Fn(&JobRecord) -> bool + Send + Sync,
+    ) -> Result<Applied, Error> {
         let key = ObjectKey::job(kind, dir);
         let now = self.now();
         let mut effects = Effects::default();
@@ -39,6 +52,9 @@ impl Store {
                 let Some(job) = job else {
                     return Decision::Keep;
                 };
+                if !is_meant(job) {
+                    return Decision::Keep;
+                }
                 match job.apply(event.clone(), window, now) {
                     Ok(Some((next, caused))) => {
                         effects = caused;

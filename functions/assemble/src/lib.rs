@@ -99,14 +99,16 @@ impl Assemble {
                 };
             }
         };
-        match self.job(hint.kind, &hint.dir).await {
+        let mut round = None;
+        match self.job(hint.kind, &hint.dir, &mut round).await {
             Ok(()) => Disposition::Done,
-            Err(error) => self.fail(&hint, error).await,
+            Err(error) => self.fail(&hint, round, error).await,
         }
     }
 
-    /// What no repetition can mend fails the job, with the reason for whoever asked for it.
-    async fn fail(&self, hint: &JobHint, error: Error) -> Disposition {
+    /// What no repetition can mend fails the job, with the reason for whoever asked for it; but not one that others
+    /// have assembled or retried meanwhile.
+    async fn fail(&self, hint: &JobHint, round: Option<u32>, error: Error) -> Disposition {
         let text = cellmill_service::report(&error);
         let disposition = error.disposition();
         if !disposition.is_final() {
@@ -115,11 +117,12 @@ impl Assemble {
         }
         match self
             .store
-            .change_job(
+            .change_job_if(
                 hint.kind,
                 &hint.dir,
                 JobEvent::Failed { error: text },
                 self.window,
+                |job| job.state == JobState::Assembling && round.is_none_or(|it| it == job.round),
             )
             .await
         {
@@ -132,8 +135,8 @@ impl Assemble {
         }
     }
 
-    /// Assembles a job, or goes on with it.
-    pub async fn job(&self, kind: JobKind, dir: &Dir) -> Result<(), Error> {
+    /// Assembles a job, or goes on with it. `round` becomes that of the job as it was read.
+    async fn job(&self, kind: JobKind, dir: &Dir, round: &mut Option<u32>) -> Result<(), Error> {
         let Some(job) = self
             .store
             .read_job(kind, dir)
@@ -145,6 +148,7 @@ impl Assemble {
         if job.value.state != JobState::Assembling {
             return Ok(());
         }
+        *round = Some(job.value.round);
         match &job.value.parameters {
             JobParameters::Data(parameters) => self.data(&job.value, parameters).await,
             JobParameters::Train(it) => project::assemble(self, &job.value, &it.ddir).await,

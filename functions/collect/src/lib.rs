@@ -110,10 +110,11 @@ impl Collect {
             }
         }
         for ((kind, dir), asked) in jobs {
-            let Err(error) = self.job(kind, &dir, &asked).await else {
+            let mut round = None;
+            let Err(error) = self.job(kind, &dir, &asked, &mut round).await else {
                 continue;
             };
-            let outcome = self.fail(kind, &dir, &error).await;
+            let outcome = self.fail(kind, &dir, round, &error).await;
             for place in asked.messages {
                 outcomes[place] = outcome.clone();
             }
@@ -121,15 +122,27 @@ impl Collect {
         outcomes
     }
 
-    /// What no repetition can mend fails the job.
-    async fn fail(&self, kind: JobKind, dir: &Dir, error: &Error) -> Disposition {
+    /// What no repetition can mend fails the job, while it is in the round in which it was met.
+    async fn fail(
+        &self,
+        kind: JobKind,
+        dir: &Dir,
+        round: Option<u32>,
+        error: &Error,
+    ) -> Disposition {
         let text = cellmill_service::report(error);
         tracing::warn!(%dir, error = text, "job not collected");
         let disposition = error.disposition();
         if disposition.is_final()
             && let Err(error) = self
                 .store
-                .change_job(kind, dir, JobEvent::Failed { error: text }, self.window)
+                .change_job_if(
+                    kind,
+                    dir,
+                    JobEvent::Failed { error: text },
+                    self.window,
+                    |job| round.is_none_or(|it| it == job.round),
+                )
                 .await
         {
             let error = cellmill_service::report(&error);
@@ -139,7 +152,14 @@ impl Collect {
         disposition
     }
 
-    async fn job(&self, kind: JobKind, dir: &Dir, asked: &Asked) -> Result<(), Error> {
+    /// `round` becomes that of the job as it was read.
+    async fn job(
+        &self,
+        kind: JobKind,
+        dir: &Dir,
+        asked: &Asked,
+        round: &mut Option<u32>,
+    ) -> Result<(), Error> {
         let Some(mut job) = self
             .store
             .read_job(kind, dir)
@@ -149,8 +169,13 @@ impl Collect {
         else {
             return Ok(());
         };
-        if matches!(job.state, JobState::Queued | JobState::Running) {
+        *round = Some(job.round);
+        while matches!(job.state, JobState::Queued | JobState::Running) {
             job = self.count_units(job, asked).await?;
+            if round.replace(job.round) == Some(job.round) {
+                break;
+            }
+            // It was retried while its units were read: what failed before does not count any more.
         }
         if job.state == JobState::Collecting {
             self.write_results(&job).await?;
@@ -158,7 +183,8 @@ impl Collect {
         Ok(())
     }
 
-    /// Carries ended units into the bitmaps and lets the next hints out.
+    /// Carries ended units into the bitmaps and lets the next hints out. A job that comes back in another round than
+    /// it was given is as it was found.
     async fn count_units(&self, job: JobRecord, asked: &Asked) -> Result<JobRecord, Error> {
         let mut units = asked.units.clone();
         if asked.whole {
@@ -175,7 +201,9 @@ impl Collect {
             .map_err(|it| failed(&job.dir, it))?;
         let applied = self
             .store
-            .change_job(job.kind, &job.dir, ended, self.window)
+            .change_job_if(job.kind, &job.dir, ended, self.window, |it| {
+                it.round == job.round
+            })
             .await
             .map_err(|it| failed(&job.dir, it))?;
         match applied {

@@ -3,12 +3,16 @@
 //! `CELLMILL_SIM_SEED` chooses the first seed, `CELLMILL_SIM_SCHEDULES` how many follow. A seed that fails is made
 //! small and told line by line; `simulate-jobs seed --shrink --seed <seed>` does the same.
 
+use std::time::Duration;
+
+use cellmill_core::job::JobState;
 use cellmill_simulation::bugs::Bug;
 use cellmill_simulation::history::What;
-use cellmill_simulation::plan::Plan;
+use cellmill_simulation::plan::{COLLECTORS, Deed, Home, Item, Moment, Of, Plan, Verb, When};
 use cellmill_simulation::report::{find, run};
 use cellmill_simulation::run_plan;
 use cellmill_simulation::shrink::shrink;
+use cellmill_store::fault::Kind;
 
 fn number(variable: &str, otherwise: u64) -> u64 {
     std::env::var(variable).map_or(otherwise, |it| it.parse().expect("a number"))
@@ -91,4 +95,48 @@ fn a_failing_schedule_is_made_smaller_and_still_fails() {
     assert!(small.items.len() < whole.items.len(), "{small:?}");
     let outcome = run_plan(&small, bug, false);
     assert_eq!(outcome.violations[0].rule, rule);
+}
+
+/// A collector that stands still between reading a failed unit and counting it, while the job is retried. Found as
+/// seed 38817, of which this is the smallest plan.
+#[test]
+fn a_late_collector_counts_no_failure_of_the_round_before() {
+    let seconds = Duration::from_secs_f64;
+    let call = |machine, deed| Item::Call {
+        machine,
+        of: Of::JobWrite,
+        nth: 1,
+        moment: Moment::Before,
+        deed,
+    };
+    let plan = Plan {
+        seed: 38_817,
+        home: Home::Bucket,
+        jobs: vec![3],
+        predicts: false,
+        window: 3,
+        items: vec![
+            call(COLLECTORS[1], Deed::Fail(Kind::Precondition)),
+            call(COLLECTORS[0], Deed::Freeze(seconds(120.65))),
+            Item::Term {
+                machine: 0,
+                at: seconds(76.78),
+            },
+            Item::Failing {
+                job: 0,
+                unit: 2,
+                times: 1,
+                is_permanent: true,
+                is_healed_by_retry: true,
+            },
+            Item::User {
+                job: 0,
+                when: When::Reached(JobState::Failed, seconds(60.901)),
+                verb: Verb::Retry,
+            },
+        ],
+    };
+    let outcome = run_plan(&plan, None, false);
+    assert_eq!(outcome.violations, []);
+    assert!(outcome.taken.iter().filter(|it| **it).count() >= 4);
 }
