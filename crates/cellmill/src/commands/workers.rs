@@ -9,7 +9,7 @@ use crate::cli::{Console, Error, Exit, ServerArgs, Tone};
 /// List workers: what they serve, what they do, how their machines are
 ///
 /// A worker writes its record once a minute, so figures of machines are as old as `seen` says. One that was killed
-/// stays in the list as gone for a day; a unit that it held is taken over by another.
+/// stays in the list as gone; a unit that it held is taken over by another.
 #[derive(Clone, Debug, clap::Args)]
 pub struct WorkersArgs {
     #[command(flatten)]
