@@ -50,7 +50,10 @@ pub enum Error {
         url: String,
     },
     /// The URL names a home that this program was built without.
-    #[error("queue url `{url}` names a home that this program was built without")]
+    #[error(
+        "queue url `{url}` names a home that this program was built without\nhint: functions take `sqs://prefix`; a \
+         queue file is for `cellmill` and `worker-gpu`"
+    )]
     LeftOut {
         /// The URL as given.
         url: String,
