@@ -33,9 +33,13 @@ def train(job):
     learn, test = split(cells, job["parameters"]["seed"])
     state = begin_or_resume(job, types)
     for step in range(state["step"], STEPS):
-        if frame.should_stop():
+        if frame.should_end():
             save(job, {**state, "step": step})
             return
+        if frame.should_stop():
+            if step == 0:
+                frame.nothing_to_keep()
+            break
         descend(state["weights"], [(samples[at], types.index(cells[at]["class"])) for at in learn])
         if step % 50 == 49:
             save(job, {**state, "step": step + 1})
@@ -92,6 +96,7 @@ def begin_or_resume(job, types):
     if "checkpoint" in job:
         with open(job["checkpoint"], encoding="utf-8") as file:
             state = json.load(file)
+        frame.resumed()
         frame.log(f"goes on at step {state['step']}")
         return state
     return {"step": 0, "weights": [[0.0] * 7 for _ in types]}

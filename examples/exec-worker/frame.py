@@ -5,25 +5,32 @@ import signal
 import sys
 import threading
 
-_wanted = threading.Event()
+_wishes = set()
 
 
 def begin():
-    """The job. From here on a stop is listened for."""
+    """The job. From here on wishes are listened for."""
     job = json.loads(sys.stdin.readline())
-    signal.signal(signal.SIGTERM, lambda *_: _wanted.set())
+    signal.signal(signal.SIGTERM, lambda *_: _wishes.add("end"))
     threading.Thread(target=_listen, daemon=True).start()
     return job
 
 
 def _listen():
-    # Any further line means that the result is not wanted now; the end of the input, that the worker is gone.
-    sys.stdin.readline()
-    _wanted.set()
+    for line in sys.stdin:
+        _wishes.add("stop" if json.loads(line).get("stop") else "end")
+    # The worker is gone.
+    _wishes.add("end")
+
+
+def should_end():
+    """The result is not wanted here any more: save a checkpoint, and end."""
+    return "end" in _wishes
 
 
 def should_stop():
-    return _wanted.is_set()
+    """The best so far is wanted, now."""
+    return "stop" in _wishes
 
 
 def cells(job):
@@ -39,6 +46,17 @@ def progress(percent, eta_s=None, step=None):
 def checkpoint(name):
     """A file of the folder `checkpoints` that is complete."""
     say(checkpoint=name)
+
+
+def resumed():
+    """The checkpoint of the job is what this attempt goes on from."""
+    say(resumed=True)
+
+
+def nothing_to_keep():
+    """A stop came before there was anything."""
+    say(nothing=True)
+    sys.exit(0)
 
 
 def log(text):

@@ -55,7 +55,7 @@ async fn unknown_paths_methods_and_things_are_errors_in_json() {
     ] {
         assert_eq!(server.get(path).await.error(), not_found, "{path}");
     }
-    for action in ["cancel", "raise", "retry"] {
+    for action in ["cancel", "stop", "raise", "retry"] {
         let answer = server
             .post(&format!("/api/v1/jobs/data/DkxD9Kjl/{action}"), &json!({}))
             .await;

@@ -87,6 +87,16 @@ async fn a_job_whose_result_is_being_written_cannot_be_cancelled() {
 }
 
 #[tokio::test]
+async fn only_a_training_is_stopped() {
+    let server = with_job().await;
+    apply(&server, DIR, assembled(1)).await;
+    let refused = ask(&server, "stop").await;
+    assert_eq!(refused.error(), not_allowed());
+    let message = refused.json()["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("cancel it"), "{message}");
+}
+
+#[tokio::test]
 async fn a_raised_job_has_its_window_in_the_urgent_queue() {
     let server = with_job().await;
     apply(&server, DIR, assembled(100)).await;

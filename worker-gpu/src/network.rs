@@ -3,14 +3,15 @@
 //! Beside the device, nothing else in this package knows what networks are made with.
 
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use crate::views::{N_VIEWS, turned};
 use cellmill_core::metrics::Confusion;
 use cellmill_core::model::{Calibration, EpochFigures, Measured, ModelInput, Threshold};
 use cellmill_core::training::TrainParameters;
 use cellmill_nets::{
-    Augment, ClassWeights, Classifier, Family, FitOptions, LogisticRegression, OpenDevice, Scale,
-    Trainer, expected_calibration_error, histograms, negative_log_likelihood,
+    Augment, ClassWeights, Classifier, EpochReport, Family, FitOptions, LogisticRegression,
+    OpenDevice, Scale, Trainer, expected_calibration_error, histograms, negative_log_likelihood,
     softmax_with_temperature, temperature, threshold_for_recall,
 };
 use cellmill_worker::{Cause, Failure};
@@ -181,19 +182,18 @@ fn named<T: serde::de::DeserializeOwned>(
     parsed.ok()
 }
 
-/// What a training tells while it runs.
-#[derive(Clone, Debug)]
-pub(crate) enum Seen {
-    /// A step of an epoch that is not done. Breaking here throws the training away.
-    Step {
-        epoch: u32,
-        /// Of the whole training, 0 to 1.
-        done: f64,
-        loss: f64,
-    },
-    /// An epoch is done. Breaking here ends the training with the best epoch so far.
-    Epoch(Box<EpochFigures>),
+/// One step of a training, told while it runs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Step {
+    pub(crate) epoch: u32,
+    /// Of the whole training, 0 to 1.
+    pub(crate) done: f64,
+    pub(crate) loss: f64,
 }
+
+/// A training between two epochs.
+#[derive(Debug)]
+pub(crate) struct Training(Trainer);
 
 /// A training that came to its end.
 #[derive(Debug)]
@@ -207,54 +207,99 @@ pub(crate) struct Learned {
     pub(crate) ended_early: Option<&'static str>,
 }
 
-/// Trains until the last epoch, or until `watch` or the patience ends it. `Ok(None)`: it was thrown away.
-pub(crate) fn learn(
-    options: TrainOptions,
-    train: Samples,
-    validation: Samples,
-    device: &OpenDevice,
-    watch: &mut dyn FnMut(Seen) -> ControlFlow<()>,
-) -> Result<Option<Learned>, Cause> {
-    let all = options.epochs;
-    let mut trainer = Trainer::new(options, train, validation, device)?;
-    let mut epochs = Vec::new();
-    let mut ended_early = None;
-    while !trainer.is_finished() {
-        let report = trainer.epoch(&mut |step| {
+impl Training {
+    pub(crate) fn begin(
+        options: TrainOptions,
+        train: Samples,
+        validation: Samples,
+        device: &OpenDevice,
+    ) -> Result<Self, Cause> {
+        Ok(Self(Trainer::new(options, train, validation, device)?))
+    }
+
+    /// Goes on from a checkpoint of the same training, to the same bits.
+    pub(crate) fn resume(
+        options: TrainOptions,
+        train: Samples,
+        validation: Samples,
+        device: &OpenDevice,
+        checkpoint: &[u8],
+    ) -> Result<Self, Cause> {
+        let trainer = Trainer::resume(options, train, validation, device, checkpoint)?;
+        Ok(Self(trainer))
+    }
+
+    pub(crate) fn checkpoint(&mut self) -> Result<Vec<u8>, Cause> {
+        Ok(self.0.checkpoint()?)
+    }
+
+    pub(crate) const fn epochs_done(&self) -> u32 {
+        self.0.epochs_done()
+    }
+
+    /// Is the last epoch done the best so far?
+    pub(crate) fn is_at_its_best(&self) -> bool {
+        self.0.best_epoch() == Some(self.0.epochs_done())
+    }
+
+    /// Time that its epochs took.
+    pub(crate) const fn spent(&self) -> Duration {
+        self.0.spent()
+    }
+
+    /// Are all epochs done, or has the patience run out?
+    pub(crate) fn is_over(&self) -> bool {
+        self.0.is_finished()
+    }
+
+    /// What is known of the last epoch.
+    pub(crate) fn last_epoch(&self) -> Option<EpochFigures> {
+        self.0.reports().last().map(figures)
+    }
+
+    /// One epoch. `Ok(None)`: `watch` broke it off, and it is as if it had never begun.
+    pub(crate) fn epoch(
+        &mut self,
+        watch: &mut dyn FnMut(Step) -> ControlFlow<()>,
+    ) -> Result<Option<EpochFigures>, Cause> {
+        let all = f64::from(self.0.options().epochs);
+        let report = self.0.epoch(&mut |step| {
             let of_epoch = step.step as f64 / step.n_steps as f64;
-            watch(Seen::Step {
+            watch(Step {
                 epoch: step.epoch,
-                done: (f64::from(step.epoch - 1) + of_epoch) / f64::from(all),
+                done: (f64::from(step.epoch - 1) + of_epoch) / all,
                 loss: step.loss,
             })
         })?;
-        let Some(report) = report else {
-            return Ok(None);
-        };
-        let figures = EpochFigures {
-            epoch: report.epoch,
-            learning_rate: report.learning_rate,
-            train_loss: report.train_loss,
-            train_accuracy: report.train_accuracy,
-            validation: Measured::of(&report.confusion, report.validation_loss),
-            is_best: report.is_best,
-        };
-        epochs.push(figures.clone());
-        let is_last = trainer.is_finished();
-        if watch(Seen::Epoch(Box::new(figures))).is_break() && !is_last {
-            ended_early = Some("time");
-            break;
-        }
+        Ok(report.as_ref().map(figures))
     }
-    if ended_early.is_none() && trainer.epochs_done() < all {
-        ended_early = Some("patience");
+
+    /// The network of the best epoch. `broken_off`: why, when it was.
+    pub(crate) fn finish(self, broken_off: Option<&'static str>) -> Result<Learned, Cause> {
+        let is_whole = self.0.epochs_done() == self.0.options().epochs;
+        let early = if self.0.is_finished() {
+            Some("patience")
+        } else {
+            broken_off
+        };
+        Ok(Learned {
+            best_epoch: self.0.best_epoch().unwrap_or(0),
+            epochs: self.0.reports().iter().map(figures).collect(),
+            network: Network(self.0.finish()?),
+            ended_early: early.filter(|_| !is_whole),
+        })
     }
-    Ok(Some(Learned {
-        best_epoch: trainer.best_epoch().unwrap_or(0),
-        network: Network(trainer.finish()?),
-        epochs,
-        ended_early,
-    }))
+}
+
+fn figures(report: &EpochReport) -> EpochFigures {
+    EpochFigures {
+        epoch: report.epoch,
+        learning_rate: report.learning_rate,
+        train_loss: report.train_loss,
+        train_accuracy: report.train_accuracy,
+        validation: Measured::of(&report.confusion, report.validation_loss),
+        is_best: report.is_best,
+    }
 }
 
 /// The mean loss of the logits, `None` without any.

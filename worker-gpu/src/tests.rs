@@ -150,6 +150,7 @@ impl Lab {
             },
             attempt,
             job,
+            checkpoints: Vec::new(),
         }
     }
 

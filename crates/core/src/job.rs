@@ -312,6 +312,10 @@ pub enum JobEvent {
     Cancelled {
         by: String,
     },
+    /// Keep the best so far and end; before there is anything to keep it is a cancel.
+    Stopped {
+        by: String,
+    },
     Raised {
         by: String,
     },
@@ -414,6 +418,7 @@ impl JobRecord {
             JobEvent::Collected { result, report } => next.collected(result, report, now),
             JobEvent::Failed { error } => next.fail(error, now),
             JobEvent::Cancelled { by } => next.cancel(&by, now)?,
+            JobEvent::Stopped { by } => next.stop(&by, now)?,
             JobEvent::Raised { by } => next.raise(&by, window, now)?,
             JobEvent::Retried { by } => next.retry(&by, window, now)?,
         };
@@ -606,6 +611,27 @@ impl JobRecord {
         }
     }
 
+    fn stop(&mut self, by: &str, now: DateTime<Utc>) -> Result<Option<Effects>, NotAllowed> {
+        if self.state == JobState::Collecting {
+            return self.refuse("its result is being written, there is nothing left to stop");
+        }
+        if matches!(self.state, JobState::Done | JobState::Failed) {
+            return self.refuse("it has ended");
+        }
+        if self.kind != JobKind::Train || self.class.is_legacy() {
+            return self.refuse("only a training keeps the best so far: cancel it");
+        }
+        if self.state == JobState::Cancelled || self.wishes.stop {
+            return Ok(None);
+        }
+        if self.times.started.is_none() {
+            return self.cancel(&format!("{by}, who stopped it before it began"), now);
+        }
+        self.wishes.stop = true;
+        self.note(now, format!("stopped by {by}, who keeps the best so far"));
+        Ok(Some(Effects::default()))
+    }
+
     fn raise(
         &mut self,
         by: &str,
@@ -647,6 +673,7 @@ impl JobRecord {
             _ => return self.refuse("only a failed job can be retried"),
         }
         self.round += 1;
+        self.wishes.stop = false;
         self.error = None;
         self.result = None;
         self.report = None;
@@ -802,6 +829,38 @@ mod tests {
     }
 
     #[test]
+    fn a_stop_keeps_what_there_is_and_is_a_cancel_before_that() {
+        let stop = || JobEvent::Stopped {
+            by: "me".to_owned(),
+        };
+        assert!(
+            queued(1).apply(stop(), 2, now()).is_err(),
+            "a data set has no best so far"
+        );
+        let training = |state: &JobRecord| JobRecord {
+            kind: JobKind::Train,
+            ..state.clone()
+        };
+        let (cancelled, _) = step(&training(&queued(1)), stop());
+        assert_eq!(cancelled.state, JobState::Cancelled);
+        let running = step(&training(&queued(1)), JobEvent::WorkStarted).0;
+        let (stopped, _) = step(&running, stop());
+        assert!(stopped.wishes.stop && stopped.state == JobState::Running);
+        assert_eq!(stopped.apply(stop(), 2, now()), Ok(None));
+        let (failed, _) = step(&stopped, ended(&[], &[0]));
+        assert!(failed.apply(stop(), 2, now()).is_err());
+        let retry = JobEvent::Retried {
+            by: "me".to_owned(),
+        };
+        let (again, _) = step(&failed, retry);
+        assert!(!again.wishes.stop, "a retry wants the whole");
+        assert!(
+            step(&again, stop()).0.wishes.stop,
+            "an earlier round may have left something"
+        );
+    }
+
+    #[test]
     fn a_job_without_units_is_collected_at_once() {
         let job = queued(0);
         assert_eq!(job.state, JobState::Collecting);
@@ -839,6 +898,9 @@ mod tests {
                 error: "x".to_owned()
             }),
             Just(JobEvent::Cancelled {
+                by: "me".to_owned()
+            }),
+            Just(JobEvent::Stopped {
                 by: "me".to_owned()
             }),
             Just(JobEvent::Raised {

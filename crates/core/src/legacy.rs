@@ -12,7 +12,7 @@ use crate::ids::WorkerId;
 use crate::job::{JobRecord, JobState};
 use crate::keys::JobKind;
 use crate::timing::Timing;
-use crate::unit::{LeaseLost, Progress, UnitRecord, UnitState};
+use crate::unit::{HandedBack, LeaseLost, Progress, UnitRecord, UnitState};
 
 /// Kinds of models (`mt`) by their numbers, from 1 on.
 const MODEL_TYPES: [&str; 8] = [
@@ -136,13 +136,13 @@ pub fn decide_report(
         }
     };
     match report.status {
-        1 => change(&|owner| held.hand_back(owner, held.attempt, now)),
+        1 => change(&|owner| held.hand_back(owner, held.attempt, HandedBack::Asked, now)),
         2 => {
             let progress = Progress {
                 percent: report.percent.clamp(0, 99) as u8,
                 eta_s: Some(u64::try_from(report.eta_s).unwrap_or(0).min(MAX_ETA_S)),
                 step: "at work".to_owned(),
-                checkpoints: held.checkpoints.clone(),
+                ..Progress::default()
             };
             change(&|owner| held.beat(owner, held.attempt, &progress))
         }

@@ -7,6 +7,7 @@
 pub mod bitmap;
 pub mod boxes;
 pub mod cell_name;
+pub mod checkpoint;
 pub mod classes;
 pub mod disposition;
 pub mod document;

@@ -6,6 +6,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::checkpoint::Checkpoint;
 use crate::document::Stamp;
 use crate::ids::WorkerId;
 use crate::impl_document;
@@ -38,9 +39,9 @@ pub struct UnitRecord {
     /// What it is doing, for people.
     #[serde(default)]
     pub step: String,
-    /// Names of checkpoints that a resume may use; only those named here exist.
+    /// Where a later attempt may go on, oldest first; only those named here exist.
     #[serde(default)]
-    pub checkpoints: Vec<String>,
+    pub checkpoints: Vec<Checkpoint>,
     /// Did this attempt name a new checkpoint?
     #[serde(default)]
     pub has_progressed: bool,
@@ -100,9 +101,30 @@ pub struct Attempt {
     pub began: DateTime<Utc>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<DateTime<Utc>>,
-    /// `committed`, `error: ...`, `lease lost`, `handed back`, `cancelled`; empty while it runs.
+    /// `committed`, `error: ...`, `lease lost`, `handed back`, `preempted ...`, `cancelled`; empty while it runs.
     #[serde(default)]
     pub how: String,
+    /// It went on from a checkpoint, which was this far. `None`: it began at the beginning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumed_percent: Option<u8>,
+}
+
+/// Why a worker gave a unit back that it could have gone on with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HandedBack {
+    /// It ends, or the job began a new round.
+    Asked,
+    /// Urgent work came.
+    Preempted,
+}
+
+impl HandedBack {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Asked => "handed back",
+            Self::Preempted => "preempted by urgent work",
+        }
+    }
 }
 
 /// How an attempt ended whose worker fell silent.
@@ -117,8 +139,10 @@ pub struct Progress {
     pub percent: u8,
     pub eta_s: Option<u64>,
     pub step: String,
-    /// Checkpoints that are durable, oldest first.
-    pub checkpoints: Vec<String>,
+    /// Checkpoints that are durable, oldest first. `None`: those that are named stay.
+    pub checkpoints: Option<Vec<Checkpoint>>,
+    /// This attempt went on from a checkpoint, which was this far.
+    pub resumed_percent: Option<u8>,
 }
 
 /// What to do with a hint, after the job and the unit were read.
@@ -249,6 +273,7 @@ impl UnitRecord {
             began: now,
             ended: None,
             how: String::new(),
+            resumed_percent: None,
         });
         let excess = next.attempts.len().saturating_sub(Self::MAX_ATTEMPTS);
         next.attempts.drain(..excess);
@@ -351,9 +376,13 @@ impl UnitRecord {
         next.percent = progress.percent.min(99).max(self.percent);
         next.eta_s = progress.eta_s;
         next.step.clone_from(&progress.step);
-        if progress.checkpoints != self.checkpoints {
-            next.has_progressed |= progress.checkpoints.last() != self.checkpoints.last();
-            next.checkpoints.clone_from(&progress.checkpoints);
+        if let Some(named) = &progress.checkpoints {
+            let is_new = |it: &Checkpoint| !self.checkpoints.contains(it);
+            next.has_progressed |= named.last().is_some_and(is_new);
+            next.checkpoints.clone_from(named);
+        }
+        if let Some(last) = next.attempts.last_mut() {
+            last.resumed_percent = progress.resumed_percent.or(last.resumed_percent);
         }
         Ok(next)
     }
@@ -400,17 +429,18 @@ impl UnitRecord {
         Ok(next)
     }
 
-    /// The worker gives the unit back unharmed (shutdown, preemption). Counts nothing.
+    /// The worker gives the unit back unharmed. Counts nothing.
     pub fn hand_back(
         &self,
         worker: &WorkerId,
         attempt: u32,
+        why: HandedBack,
         now: DateTime<Utc>,
     ) -> Result<Self, LeaseLost> {
         self.check_lease(worker, attempt)?;
         let mut next = self.clone();
         next.state = UnitState::Waiting;
-        next.close_attempt("handed back", now);
+        next.close_attempt(why.as_str(), now);
         Ok(next)
     }
 }
@@ -519,7 +549,11 @@ mod tests {
         unit = taken(claim(&job(), Some((&unit, 0)), "b", 100));
         unit = taken(claim(&job(), Some((&unit, 100)), "c", 200));
         let progress = Progress {
-            checkpoints: vec!["one".to_owned()],
+            checkpoints: Some(vec![Checkpoint {
+                key: "one".to_owned(),
+                percent: 10,
+                is_best: false,
+            }]),
             ..Progress::default()
         };
         let forgiven = unit.beat(&worker("c"), 3, &progress).unwrap();
@@ -557,7 +591,9 @@ mod tests {
     #[test]
     fn a_hand_back_counts_nothing() {
         let unit = taken(claim(&job(), None, "a", 0));
-        let back = unit.hand_back(&worker("a"), 1, at(1)).unwrap();
+        let back = unit
+            .hand_back(&worker("a"), 1, HandedBack::Preempted, at(1))
+            .unwrap();
         assert_eq!((back.state, back.failures), (UnitState::Waiting, 0));
         assert_eq!(taken(claim(&job(), Some((&back, 1)), "b", 2)).attempt, 2);
     }

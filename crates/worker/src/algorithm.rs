@@ -1,6 +1,7 @@
 //! What an algorithm is to the frame.
 
 use async_trait::async_trait;
+use cellmill_core::checkpoint::Checkpoint;
 use cellmill_core::job::JobRecord;
 use cellmill_core::keys::{JobKind, UnitKey};
 use cellmill_core::unit::Output;
@@ -10,7 +11,9 @@ use crate::{Cause, Context};
 /// Turns the input of a unit into outputs.
 ///
 /// Duties: outputs are a pure function of the unit's frozen input; [`Context::should_stop`] is looked at
-/// every few seconds; a single bad input is [`rejected`](Context::rejected), not a failed unit.
+/// every few seconds; a single bad input is [`rejected`](Context::rejected), not a failed unit. One that works for
+/// many minutes leaves [checkpoints](Context::write_checkpoint) and goes on from [those that are there](Unit::checkpoints);
+/// a training looks at [`Context::should_finish`] too.
 #[async_trait]
 pub trait Algorithm: Send + Sync {
     /// The kinds of jobs whose units it works on.
@@ -35,6 +38,8 @@ pub struct Unit {
     pub attempt: u32,
     /// The job as it was when the unit was claimed, with its parameters.
     pub job: JobRecord,
+    /// Where earlier attempts say that this one may go on, oldest first.
+    pub checkpoints: Vec<Checkpoint>,
 }
 
 /// What a finished unit leaves; the commit names it.
@@ -68,6 +73,9 @@ pub enum Failure {
     /// It was asked to stop, and did.
     #[error("the unit was stopped")]
     Stopped,
+    /// A person wants the best so far ([`Context::should_finish`]), and there is nothing yet: the job ends as cancelled.
+    #[error("stopped before there was anything to keep")]
+    NothingToKeep,
 }
 
 impl Failure {

@@ -1,7 +1,7 @@
 //! From a hint to a lease.
 
 use cellmill_core::job::{JobEvent, JobRecord, JobState};
-use cellmill_core::keys::{ObjectKey, UnitKey};
+use cellmill_core::keys::{JobKind, ObjectKey, UnitKey};
 use cellmill_core::unit::{Claim, UnitRecord, decide_claim};
 use cellmill_queue::hints;
 use cellmill_store::{Created, Replaced, Versioned};
@@ -28,6 +28,11 @@ pub(crate) struct Lease {
 impl Lease {
     pub(crate) fn attempt(&self) -> u32 {
         self.record.value.attempt
+    }
+
+    /// May it be given back at a checkpoint, for urgent work? A training loses nothing by it.
+    pub(crate) fn is_preemptible(&self) -> bool {
+        self.key.kind == JobKind::Train
     }
 }
 

@@ -1,10 +1,13 @@
 //! What an algorithm may do while it works on a unit.
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
+use cellmill_core::checkpoint::{self, Checkpoint};
 use cellmill_core::ids::sha256_hex;
 use cellmill_core::keys::{ObjectKey, UnitKey};
+use cellmill_core::timing::Timing;
 use cellmill_core::unit::{Output, Progress, RejectedInput};
 use cellmill_store::{Put, Store};
 use tokio::time::Instant;
@@ -22,22 +25,58 @@ pub struct Context {
     board: Arc<Board>,
     started: Instant,
     eta: Eta,
+    checkpoints: Checkpoints,
 }
+
+/// What an attempt knows of the checkpoints of its unit.
+#[derive(Debug)]
+struct Checkpoints {
+    /// Those that are kept, oldest first.
+    kept: Vec<Checkpoint>,
+    /// How many this attempt has written.
+    n_written: u32,
+    /// When the last of them, or the attempt, began.
+    last: Instant,
+    /// The shortest time between two: a heartbeat, which alone names them.
+    pause: Duration,
+}
+
+/// Writing checkpoints takes no more than this part of the time.
+const CHECKPOINT_SHARE: u32 = 20;
 
 impl Context {
     /// A context that nobody supervises: for trying an algorithm without a loop around it.
     pub fn unsupervised(store: Store, unit: &Unit) -> Self {
-        Self::new(store, unit, Arc::default())
+        Self::new(store, unit, Arc::default(), Timing::default())
     }
 
-    pub(crate) fn new(store: Store, unit: &Unit, board: Arc<Board>) -> Self {
+    /// The same, where heartbeats come at the pace of this lease.
+    #[must_use]
+    pub fn with_timing(mut self, timing: Timing) -> Self {
+        self.checkpoints.pause = timing.heartbeat();
+        self
+    }
+
+    /// What the next heartbeat says.
+    pub fn progress(&self) -> Progress {
+        self.board.progress().clone()
+    }
+
+    pub(crate) fn new(store: Store, unit: &Unit, board: Arc<Board>, timing: Timing) -> Self {
+        let started = Instant::now();
         Self {
             store,
             unit: unit.key.clone(),
             attempt: unit.attempt,
             board,
-            started: Instant::now(),
+            started,
             eta: Eta::default(),
+            checkpoints: Checkpoints {
+                kept: unit.checkpoints.clone(),
+                n_written: 0,
+                last: started,
+                pause: timing.heartbeat(),
+            },
         }
     }
 
@@ -117,10 +156,79 @@ impl Context {
         self.board.progress().eta_s = Some(eta_s);
     }
 
-    /// Names the checkpoints that a later attempt may go on from, by their keys, oldest first. They count once a
-    /// heartbeat has carried them; an attempt that goes on from some names them again.
-    pub fn name_checkpoints(&self, keys: Vec<String>) {
-        self.board.progress().checkpoints = keys;
+    /// Is it time for a checkpoint? A heartbeat after the last one, or later where writing one takes long.
+    pub fn is_checkpoint_due(&self) -> bool {
+        self.checkpoints.last.elapsed() >= self.checkpoints.pause
+    }
+
+    /// Leaves a checkpoint: `bytes` from which a later attempt can go on, at the percent that was reported last.
+    /// `is_best`: nothing before it was as good. It counts once a heartbeat has named it. The last two and the best are
+    /// kept; the next heartbeats clear the others away.
+    pub async fn write_checkpoint(
+        &mut self,
+        name: &str,
+        bytes: impl Into<Bytes> + Send,
+        is_best: bool,
+    ) -> Result<(), Failure> {
+        let begun = Instant::now();
+        self.checkpoints.n_written += 1;
+        let file = checkpoint::file_name(self.checkpoints.n_written, name);
+        let written = self.write_output("checkpoint", &file, bytes).await?;
+        let percent = self.board.progress().percent;
+        self.checkpoints.kept.push(Checkpoint {
+            key: written.key,
+            percent,
+            is_best,
+        });
+        self.checkpoints.kept = checkpoint::kept(&self.checkpoints.kept);
+        self.name_checkpoints();
+        self.checkpoints.last = begun;
+        let pause = begun.elapsed() * CHECKPOINT_SHARE;
+        self.checkpoints.pause = self.checkpoints.pause.max(pause);
+        Ok(())
+    }
+
+    /// The newest checkpoint that is left, and its bytes. One that can't be used is [dropped](Self::drop_checkpoint), and
+    /// the one before it is tried.
+    pub async fn newest_checkpoint(&mut self) -> Result<Option<(Checkpoint, Bytes)>, Failure> {
+        while let Some(newest) = self.checkpoints.kept.last().cloned() {
+            let read = self.store.get_bytes(&newest.key).await;
+            match read {
+                Ok(bytes) => return Ok(Some((newest, bytes))),
+                Err(cellmill_store::Error::NotFound { .. }) => {
+                    self.drop_checkpoint(&newest, "it is not there");
+                }
+                Err(error) => {
+                    let what = format!("could not read `{}`", newest.key);
+                    return Err(Failure::of_store(what, error));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// A checkpoint can't be used, for this reason: nobody shall try again.
+    pub fn drop_checkpoint(&mut self, unusable: &Checkpoint, why: &str) {
+        self.warn(&format!("checkpoint `{}` dropped: {why}", unusable.key));
+        self.checkpoints.kept.retain(|it| it != unusable);
+        self.name_checkpoints();
+    }
+
+    fn name_checkpoints(&self) {
+        self.board.progress().checkpoints = Some(self.checkpoints.kept.clone());
+    }
+
+    /// This attempt goes on from a checkpoint: people are told from where.
+    pub fn resumed_from(&mut self, checkpoint: &Checkpoint) {
+        let percent = checkpoint.percent;
+        self.info(&format!(
+            "attempt {} goes on at {percent} % from `{}`",
+            self.attempt, checkpoint.key
+        ));
+        self.eta = Eta::from(f64::from(percent) / 100.0);
+        let mut progress = self.board.progress();
+        progress.percent = progress.percent.max(percent);
+        progress.resumed_percent = Some(percent);
     }
 
     /// Writes a line into the unit's log.
@@ -155,6 +263,16 @@ impl Context {
     /// Is the result not wanted any more (cancelled, lost, or the process ends)?
     pub fn should_stop(&self) -> bool {
         self.board.stop.is_cancelled()
+    }
+
+    /// Is the best so far wanted, now? Then a training ends with it, or with [`Failure::NothingToKeep`].
+    pub fn should_finish(&self) -> bool {
+        self.board.finish.is_cancelled()
+    }
+
+    /// Does the unit go back because the process ends? Then a checkpoint that is written at once still counts.
+    pub fn is_handed_back(&self) -> bool {
+        self.board.stop_reason() == Some(StopReason::Shutdown)
     }
 
     /// [`Failure::Stopped`] when the algorithm should stop, to use with `?`.
@@ -207,6 +325,8 @@ pub(crate) enum StopReason {
     Superseded,
     /// Somebody else holds the unit, or nobody can know.
     LeaseLost,
+    /// Urgent work goes first.
+    Preempted,
     /// The process ends.
     Shutdown,
 }
@@ -219,6 +339,7 @@ pub(crate) struct Board {
     rejected: Mutex<Vec<RejectedInput>>,
     stop: CancellationToken,
     reason: OnceLock<StopReason>,
+    finish: CancellationToken,
 }
 
 impl Board {
@@ -226,6 +347,11 @@ impl Board {
     pub(crate) fn stop(&self, reason: StopReason) {
         self.reason.get_or_init(|| reason);
         self.stop.cancel();
+    }
+
+    /// Asks the algorithm to end with the best so far.
+    pub(crate) fn finish(&self) {
+        self.finish.cancel();
     }
 
     pub(crate) fn stop_reason(&self) -> Option<StopReason> {

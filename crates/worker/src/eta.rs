@@ -25,6 +25,14 @@ pub struct Eta {
 }
 
 impl Eta {
+    /// Of something that begins with the part `done` (0 to 1), which says nothing about the speed.
+    pub fn from(done: f64) -> Self {
+        Self {
+            done: done.clamp(0.0, 1.0),
+            ..Self::default()
+        }
+    }
+
     /// The part `done` (0 to 1) was reached `elapsed` after the start. What falls behind or stands still is
     /// ignored: the time since the last progress counts when the next one comes.
     pub fn reached(&mut self, done: f64, elapsed: Duration) {

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use cellmill_core::checkpoint;
 use cellmill_core::job::{JobRecord, JobState};
 use cellmill_core::keys::ObjectKey;
 use cellmill_core::unit::UnitRecord;
 use cellmill_store::{Fresh, Replaced, Versioned};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::Error;
 use crate::claim::Lease;
@@ -27,6 +29,11 @@ pub(crate) async fn keep(worker: Arc<Inner>, lease: &Lease, board: Arc<Board>) -
         round: lease.record.value.round,
         known: lease.record.clone(),
         job_etag: String::new(),
+        is_preemptible: lease.is_preemptible(),
+        is_urgent: lease.job.wishes.urgent,
+        dropped: Vec::new(),
+        has_new_checkpoint: false,
+        looking: None,
         worker,
         board,
     };
@@ -40,6 +47,11 @@ pub(crate) async fn keep(worker: Arc<Inner>, lease: &Lease, board: Arc<Board>) -
             Ok(Ok(None)) => {
                 last_good = began;
                 pulse.beat();
+                if let Ok(Some(reason)) =
+                    timeout(timing.heartbeat() / RETRIES_IN_A_BEAT, keeper.afterwards()).await
+                {
+                    return reason;
+                }
                 pause = timing.heartbeat().saturating_sub(began.elapsed());
             }
             Ok(Ok(Some(reason))) => return reason,
@@ -70,6 +82,15 @@ struct Keeper {
     known: Versioned<UnitRecord>,
     /// Of the job as it was last read.
     job_etag: String,
+    is_preemptible: bool,
+    /// Is its own job urgent?
+    is_urgent: bool,
+    /// Keys of checkpoints that the record does not name any more.
+    dropped: Vec<String>,
+    /// Has the last beat named a checkpoint for the first time?
+    has_new_checkpoint: bool,
+    /// The look for urgent work, while it takes its time.
+    looking: Option<JoinHandle<Result<bool, Error>>>,
 }
 
 impl Keeper {
@@ -91,6 +112,7 @@ impl Keeper {
                 .await;
             match replaced.map_err(Error::store("write a heartbeat"))? {
                 Replaced::Won(record) => {
+                    self.note_checkpoints(&record.value);
                     self.known = record;
                     return Ok(None);
                 }
@@ -98,6 +120,50 @@ impl Keeper {
                 Replaced::Lost(Some(record)) => self.known = record,
                 Replaced::Lost(None) => return Ok(Some(StopReason::LeaseLost)),
             }
+        }
+    }
+
+    fn note_checkpoints(&mut self, written: &UnitRecord) {
+        let (before, now) = (&self.known.value.checkpoints, &written.checkpoints);
+        let unnamed = before.iter().filter(|it| !now.contains(it));
+        self.dropped.extend(unnamed.map(|it| it.key.clone()));
+        self.has_new_checkpoint = now.last().is_some_and(|it| !before.contains(it));
+    }
+
+    /// What can wait until the beat is done: old checkpoints are cleared away, urgent work is looked for. When this takes
+    /// too long it is dropped, and nothing is lost.
+    async fn afterwards(&mut self) -> Option<StopReason> {
+        // A record that was written without them never names them again, whoever holds the unit.
+        while let Some(key) = self.dropped.pop() {
+            if checkpoint::is_of(&self.known.value.key, &key)
+                && let Err(error) = self.worker.store.delete(&key).await
+            {
+                tracing::warn!(
+                    key,
+                    error = cellmill_service::report(&error),
+                    "old checkpoint not deleted"
+                );
+            }
+        }
+        // Only now nothing is lost when the unit goes back.
+        if std::mem::take(&mut self.has_new_checkpoint) && self.is_preemptible && !self.is_urgent {
+            let worker = Arc::clone(&self.worker);
+            // A task of its own: a claim that was begun is finished, whatever becomes of the waiting for it.
+            self.looking
+                .get_or_insert_with(|| tokio::spawn(async move { worker.claim_urgent().await }));
+        }
+        let found = self.looking.as_mut()?.await;
+        self.looking = None;
+        match found {
+            Ok(Ok(true)) => Some(StopReason::Preempted),
+            Ok(Err(error)) => {
+                tracing::warn!(
+                    error = cellmill_service::report(&error),
+                    "urgent work not looked for"
+                );
+                None
+            }
+            Ok(Ok(false)) | Err(_) => None,
         }
     }
 
@@ -113,6 +179,10 @@ impl Keeper {
                 if let Some(reason) = reason_to_stop(&job.value, self.round) {
                     return Ok(Some(reason));
                 }
+                if job.value.wishes.stop {
+                    self.board.finish();
+                }
+                self.is_urgent = job.value.wishes.urgent;
                 self.worker.say_running(&job.value).await;
                 self.job_etag = job.etag;
                 Ok(None)

@@ -12,6 +12,7 @@ use cellmill_store::Store;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::claim::Lease;
 use crate::{Algorithm, Error, Options, Parts};
 
 /// The parts, the options and the little state of a worker.
@@ -22,6 +23,8 @@ pub(crate) struct Inner {
     pub(crate) algorithms: BTreeMap<JobKind, Arc<dyn Algorithm>>,
     /// The queues of its classes, all urgent ones first.
     pub(crate) queues: Vec<QueueName>,
+    /// How many of them are urgent.
+    n_urgent: usize,
     /// Units that are being worked on, for people.
     current: Mutex<BTreeSet<UnitKey>>,
     /// How many of them there are.
@@ -30,6 +33,8 @@ pub(crate) struct Inner {
     pub(crate) pulse: Pulse,
     /// When an idle slot looks for forgotten units next.
     sweep_due: Mutex<Instant>,
+    /// Urgent units that are claimed already, for the slots whose unit goes back for them.
+    urgent: Mutex<Vec<Lease>>,
 }
 
 impl std::fmt::Debug for Inner {
@@ -68,13 +73,20 @@ impl Inner {
             store: parts.store,
             queue: parts.queue,
             queues: queues.map_err(Error::queue("name its queues"))?,
+            n_urgent: options.classes.len(),
             algorithms: by_kind(algorithms, &options.kinds)?,
             options,
             current: Mutex::default(),
             held: watch::Sender::new(0),
             pulse: Pulse::default(),
             sweep_due: Mutex::new(Instant::now()),
+            urgent: Mutex::default(),
         })
+    }
+
+    /// The queues that go before all others.
+    pub(crate) fn urgent_queues(&self) -> &[QueueName] {
+        &self.queues[..self.n_urgent]
     }
 
     /// Shows the unit as being worked on as long as the answer lives.
@@ -119,6 +131,19 @@ impl Inner {
             *due = now + self.options.timing.idle_sweep();
         }
         is_due
+    }
+
+    /// An urgent unit that some slot gave its own up for.
+    pub(crate) fn pop_urgent(&self) -> Option<Lease> {
+        self.urgent_leases().pop()
+    }
+
+    pub(crate) fn push_urgent(&self, lease: Lease) {
+        self.urgent_leases().push(lease);
+    }
+
+    fn urgent_leases(&self) -> std::sync::MutexGuard<'_, Vec<Lease>> {
+        self.urgent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn due(&self) -> std::sync::MutexGuard<'_, Instant> {

@@ -4,10 +4,10 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cellmill_core::job::JobRecord;
+use cellmill_core::job::{JobEvent, JobRecord};
 use cellmill_core::keys::ObjectKey;
 use cellmill_core::messages::UnitHint;
-use cellmill_core::unit::{LeaseLost, Output, UnitRecord, UnitState};
+use cellmill_core::unit::{HandedBack, LeaseLost, Output, UnitRecord, UnitState};
 use cellmill_queue::{Outgoing, QueueName};
 use cellmill_store::{Decision, Put};
 use tokio::task::{AbortHandle, JoinError, JoinHandle};
@@ -25,8 +25,13 @@ use crate::{Context, Error, Failure, Outcome, Unit};
 #[derive(Debug)]
 enum End {
     Finished(Outcome),
-    Failed { error: String, is_permanent: bool },
+    Failed {
+        error: String,
+        is_permanent: bool,
+    },
     Stopped(StopReason),
+    /// A person wanted the best so far, and there was nothing.
+    NothingToKeep,
 }
 
 /// A unit whose algorithm runs.
@@ -84,9 +89,18 @@ impl Inner {
             key: lease.key.clone(),
             attempt: lease.attempt(),
             job: lease.job.clone(),
+            checkpoints: lease.record.value.checkpoints.clone(),
         };
+        if lease.job.wishes.stop {
+            board.finish();
+        }
         let algorithm = Arc::clone(&self.algorithms[&lease.key.kind]);
-        let mut context = Context::new(self.store.clone(), &unit, Arc::clone(&board));
+        let mut context = Context::new(
+            self.store.clone(),
+            &unit,
+            Arc::clone(&board),
+            self.options.timing,
+        );
         context.info(&format!(
             "unit `{}` attempt {} on {}",
             unit.key, unit.attempt, self.options.id
@@ -123,6 +137,7 @@ impl Inner {
             End::Failed { error, .. } => board.log(&self.store, Level::Error, error),
             End::Stopped(reason) => board.log(&self.store, Level::Warning, reason.as_str()),
             End::Finished(_) => board.log(&self.store, Level::Info, "done"),
+            End::NothingToKeep => board.log(&self.store, Level::Warning, end.as_str()),
         }
         let log = board.take_log(&self.store);
         let limit = Instant::now() + self.options.timing.self_stop();
@@ -149,6 +164,9 @@ impl Inner {
         log: &str,
     ) -> Result<(), Error> {
         let log = self.write_log(lease, log).await?;
+        if matches!(end, End::NothingToKeep) {
+            self.cancel_job(lease).await?;
+        }
         let job = self.store.read_job(lease.key.kind, &lease.key.dir).await;
         let job = job
             .map_err(Error::store("read the job of a unit"))?
@@ -185,9 +203,22 @@ impl Inner {
                 };
                 self.change_unit(lease, cancel).await?
             }
-            End::Stopped(_) => {
-                self.change_unit(lease, |unit| unit.hand_back(id, attempt, now))
+            End::NothingToKeep => {
+                let why = "it ended with nothing to keep, and nobody had stopped the training";
+                self.change_unit(lease, |unit| unit.fail(id, attempt, why, false, now))
                     .await?
+            }
+            End::Stopped(reason) => {
+                let why = match reason {
+                    StopReason::Preempted => HandedBack::Preempted,
+                    _ => HandedBack::Asked,
+                };
+                // What was done since the last heartbeat goes along: it may be a checkpoint.
+                let hand_back = |unit: &UnitRecord| {
+                    let reported = unit.beat(id, attempt, &board.progress())?;
+                    reported.hand_back(id, attempt, why, now)
+                };
+                self.change_unit(lease, hand_back).await?
             }
         };
         // Whatever ended this attempt, this write or an earlier one whose answer was lost: what follows is sent.
@@ -195,6 +226,24 @@ impl Inner {
             (Some(unit), Some(job)) => self.follow_up(lease, &unit, &job).await,
             _ => Ok(()),
         }
+    }
+
+    /// The stop of a training that had nothing to keep yet is a cancel of its job.
+    async fn cancel_job(&self, lease: &Lease) -> Result<(), Error> {
+        let (kind, dir) = (lease.key.kind, &lease.key.dir);
+        let job = self.store.read_job(kind, dir).await;
+        let job = job.map_err(Error::store("read the job of a unit"))?;
+        if !job.is_some_and(|it| it.value.wishes.stop) {
+            return Ok(());
+        }
+        let by = "the stop of a training that had nothing to keep yet".to_owned();
+        let cancelled =
+            self.store
+                .change_job(kind, dir, JobEvent::Cancelled { by }, self.options.window);
+        cancelled
+            .await
+            .map_err(Error::store("cancel a job that has nothing to keep"))?;
+        Ok(())
     }
 
     /// One swap of the unit; what is stored then.
@@ -337,6 +386,7 @@ impl End {
                     false,
                 ),
             },
+            Ok(Err(Failure::NothingToKeep)) => Self::NothingToKeep,
             Ok(Err(error @ Failure::Temporary { .. })) => {
                 failed(cellmill_service::report(&error), false)
             }
@@ -352,6 +402,7 @@ impl End {
             Self::Finished(_) => "finished",
             Self::Failed { .. } => "failed",
             Self::Stopped(reason) => reason.as_str(),
+            Self::NothingToKeep => "stopped before there was anything to keep",
         }
     }
 }
@@ -363,6 +414,7 @@ impl StopReason {
             Self::Superseded => "handed back: the job began a new round",
             Self::LeaseLost => "lease lost",
             Self::Shutdown => "handed back: the worker ends",
+            Self::Preempted => "handed back: urgent work goes first",
         }
     }
 }

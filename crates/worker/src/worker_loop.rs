@@ -19,6 +19,8 @@ use crate::{Algorithm, Error, Options, Parts};
 const REST: Duration = Duration::from_secs(5);
 /// How long handing back may take at shutdown: with the grace of 20 s this stays below 30 s.
 const HAND_BACK: Duration = Duration::from_secs(8);
+/// Urgent hints that are followed at a checkpoint before one that asks for something must have come.
+const MAX_URGENT_LOOKS: usize = 10;
 /// Pauses after errors of store or queue grow up to this.
 const MAX_PAUSE: Duration = Duration::from_secs(10);
 
@@ -102,11 +104,18 @@ impl Inner {
             }
             pause = Duration::ZERO;
         }
+        // What was claimed for a slot that ends now goes back at once.
+        while let Some(lease) = self.pop_urgent() {
+            self.run_unit(lease, shutdown).await;
+        }
     }
 
     /// The next unit to work on, if there is one soon. Only the waiting is cut short by shutdown: a claim
     /// that was begun is finished, as its unit would be lost for a whole lease otherwise.
     async fn next_lease(&self, shutdown: &CancellationToken) -> Result<Option<Lease>, Error> {
+        if let Some(lease) = self.pop_urgent() {
+            return Ok(Some(lease));
+        }
         let receiving = self.queue.receive_first(
             &self.queues,
             1,
@@ -134,6 +143,28 @@ impl Inner {
             self.sweep_after(Duration::ZERO);
         }
         Ok(found)
+    }
+
+    /// Claims an urgent unit, if one waits, for the slot whose own unit goes back for it.
+    pub(crate) async fn claim_urgent(&self) -> Result<bool, Error> {
+        let lease = self.options.timing.lease();
+        for _ in 0..MAX_URGENT_LOOKS {
+            let receiving =
+                self.queue
+                    .receive_first(self.urgent_queues(), 1, lease, Duration::ZERO);
+            let received = receiving.await;
+            let Some((queue, messages)) = received.map_err(Error::queue("receive urgent hints"))?
+            else {
+                return Ok(false);
+            };
+            for message in messages {
+                if let Some(lease) = self.follow(&queue, message).await? {
+                    self.push_urgent(lease);
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
     }
 
     /// Follows one hint. It is deleted once what it asks for is durable, or there is nothing to ask for.

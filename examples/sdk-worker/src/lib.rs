@@ -210,6 +210,7 @@ mod tests {
             key: unit_of(&job),
             attempt: 1,
             job,
+            checkpoints: Vec::new(),
         };
         let mut context = Context::unsupervised(store.clone(), &unit);
         let outcome = BySize { area: 1000 }

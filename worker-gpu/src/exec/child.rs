@@ -123,9 +123,14 @@ impl Child {
         self.said.recv().await
     }
 
-    /// Its unit goes back: it may save a checkpoint and ends.
-    pub(super) fn ask_to_stop(&self) {
+    /// A person wants the best so far: it writes that and ends by itself.
+    pub(super) fn ask_to_finish(&self) {
         let _ = self.to.send("{\"stop\":true}\n");
+    }
+
+    /// Its unit goes back: it may save a checkpoint and ends.
+    pub(super) fn hand_back(&self) {
+        let _ = self.to.send("{\"hand_back\":true}\n");
         self.group.signal(Signal::TERM);
     }
 

@@ -4,12 +4,12 @@ use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::Path;
 
+use cellmill_core::checkpoint::Checkpoint;
 use cellmill_core::formats::ProjectInput;
 use cellmill_core::job::JobParameters;
 use cellmill_core::keys::{DatasetFile, JobKind, ModelKey, ModelKind, ObjectKey};
 use cellmill_core::model::ModelCard;
 use cellmill_core::snapshot::UnitInput;
-use cellmill_core::unit::UnitRecord;
 use cellmill_store::Store;
 use cellmill_worker::{Context, Failure, Unit};
 use serde_json::{Map, Value, json};
@@ -26,8 +26,8 @@ pub(super) struct Job {
     pub(super) line: String,
     /// Of a project: what the program's answers are about.
     pub(super) cells: Cells,
-    /// Keys of checkpoints that earlier attempts named.
-    pub(super) checkpoints: Vec<String>,
+    /// Where an earlier attempt says that it may go on.
+    pub(super) checkpoint: Option<Checkpoint>,
 }
 
 /// Brings everything that the unit needs into the folder.
@@ -50,15 +50,16 @@ pub(super) async fn fetch(
     job.insert("outputs".to_owned(), json!(text(&folder.outputs())));
     job.insert("checkpoints".to_owned(), json!(text(&folder.checkpoints())));
 
-    let checkpoints = named_checkpoints(context.store(), unit).await?;
-    // Named again, or the next heartbeat would take them from who comes after us.
-    context.name_checkpoints(checkpoints.clone());
-    if let Some(key) = checkpoints.last() {
-        let name = key.rsplit('/').next().unwrap_or("checkpoint");
+    let newest = context.newest_checkpoint().await?;
+    let checkpoint = if let Some((checkpoint, bytes)) = newest {
+        let name = checkpoint.key.rsplit('/').next().unwrap_or("checkpoint");
         let path = folder.checkpoints().join(name);
-        save(context.store(), key, &path).await?;
+        std::fs::write(&path, &bytes).map_err(|error| unwritten(&path, error))?;
         job.insert("checkpoint".to_owned(), json!(text(&path)));
-    }
+        Some(checkpoint)
+    } else {
+        None
+    };
     let cells = match &unit.job.parameters {
         JobParameters::Data(_) => {
             let images = images(unit, context, folder).await?;
@@ -79,7 +80,7 @@ pub(super) async fn fetch(
     Ok(Job {
         line: format!("{}\n", Value::Object(job)),
         cells,
-        checkpoints,
+        checkpoint,
     })
 }
 
@@ -89,13 +90,6 @@ fn parameters(parameters: &JobParameters) -> Value {
         Value::Object(it) => it.into_iter().next().map_or(Value::Null, |(_, it)| it),
         other => other,
     }
-}
-
-async fn named_checkpoints(store: &Store, unit: &Unit) -> Result<Vec<String>, Failure> {
-    let key = ObjectKey::Unit(unit.key.clone());
-    let record = store.read::<UnitRecord>(&key).await;
-    let record = record.map_err(|error| Failure::of_store("could not read the unit", error))?;
-    Ok(record.map(|it| it.value.checkpoints).unwrap_or_default())
 }
 
 async fn save(store: &Store, key: &str, path: &Path) -> Result<(), Failure> {

@@ -17,6 +17,7 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use cellmill_core::checkpoint::Checkpoint;
 use cellmill_core::keys::JobKind;
 use cellmill_worker::{Algorithm, Context, Failure, Outcome, Unit};
 
@@ -51,8 +52,6 @@ const LOOK: Duration = Duration::from_millis(200);
 const LAST_LINES: usize = 10;
 /// Lines that are no message are told this often, then only counted.
 const MAX_BAD_TOLD: u32 = 20;
-/// Checkpoints that are kept named.
-const CHECKPOINTS: usize = 2;
 
 impl ExecAlgorithm {
     /// `bench` reads the cells.
@@ -76,10 +75,10 @@ impl Algorithm for ExecAlgorithm {
         let mut talk = Talk {
             options: &self.options,
             folder: &folder,
-            checkpoints: job.checkpoints,
-            n_checkpoints: 0,
+            given: job.checkpoint,
             last_errors: VecDeque::new(),
             told: None,
+            has_nothing: false,
             n_bad: 0,
         };
         let ended = talk.listen(&mut child, context).await;
@@ -93,12 +92,13 @@ impl Algorithm for ExecAlgorithm {
 struct Talk<'a> {
     options: &'a ExecOptions,
     folder: &'a Folder,
-    /// Keys of those that a later attempt may go on from.
-    checkpoints: Vec<String>,
-    n_checkpoints: u32,
+    /// The checkpoint that it got to go on from.
+    given: Option<Checkpoint>,
     last_errors: VecDeque<String>,
     /// The error that the program told itself.
     told: Option<said::Told>,
+    /// It was asked for the best so far, and says that there is nothing.
+    has_nothing: bool,
     n_bad: u32,
 }
 
@@ -107,6 +107,7 @@ impl Talk<'_> {
     async fn listen(&mut self, child: &mut Child, context: &mut Context) -> Result<(), Failure> {
         let mut heard = Instant::now();
         let mut asked_to_stop: Option<Instant> = None;
+        let mut is_finishing = false;
         loop {
             match tokio::time::timeout(LOOK, child.next()).await {
                 Ok(Some(Said::Out(line))) => {
@@ -128,9 +129,13 @@ impl Talk<'_> {
                 Ok(None) => return Err(temporary("the program was lost".to_owned())),
                 Err(_) => {}
             }
+            if context.should_finish() && !is_finishing {
+                child.ask_to_finish();
+                is_finishing = true;
+            }
             match asked_to_stop {
                 None if context.should_stop() => {
-                    child.ask_to_stop();
+                    child.hand_back();
                     asked_to_stop = Some(Instant::now());
                 }
                 Some(at) if at.elapsed() > self.options.grace => child.kill(),
@@ -161,7 +166,13 @@ impl Talk<'_> {
             }
             Ok(Line::Log(text)) => context.info(&text),
             Ok(Line::Rejected { key, reason }) => context.rejected(key, "refused", reason),
-            Ok(Line::Checkpoint(file)) => self.keep(&file, context).await?,
+            Ok(Line::Checkpoint { file, is_best }) => self.keep(&file, is_best, context).await?,
+            Ok(Line::Resumed) => {
+                if let Some(given) = &self.given {
+                    context.resumed_from(given);
+                }
+            }
+            Ok(Line::NothingToKeep) => self.has_nothing = true,
             Ok(Line::Error(told)) => self.told = Some(told),
             Err(why) => {
                 self.n_bad += 1;
@@ -175,7 +186,12 @@ impl Talk<'_> {
     }
 
     /// Makes a checkpoint durable and names it.
-    async fn keep(&mut self, file: &str, context: &mut Context) -> Result<(), Failure> {
+    async fn keep(
+        &mut self,
+        file: &str,
+        is_best: bool,
+        context: &mut Context,
+    ) -> Result<(), Failure> {
         let bytes = match self.folder.read_checkpoint(file) {
             Ok(bytes) => bytes,
             Err(why) => {
@@ -183,15 +199,7 @@ impl Talk<'_> {
                 return Ok(());
             }
         };
-        // A name of its own: what a heartbeat has named never changes.
-        let name = format!("checkpoint-{:05}-{file}", self.n_checkpoints);
-        self.n_checkpoints += 1;
-        let kept = context.write_output("checkpoint", &name, bytes).await?;
-        self.checkpoints.push(kept.key);
-        let excess = self.checkpoints.len().saturating_sub(CHECKPOINTS);
-        self.checkpoints.drain(..excess);
-        context.name_checkpoints(self.checkpoints.clone());
-        Ok(())
+        context.write_checkpoint(file, bytes, is_best).await
     }
 
     fn ended(&mut self, status: ExitStatus, context: &Context) -> Result<(), Failure> {
@@ -206,6 +214,9 @@ impl Talk<'_> {
             } else {
                 temporary(what)
             });
+        }
+        if self.has_nothing && context.should_finish() {
+            return Err(Failure::NothingToKeep);
         }
         if status.success() {
             return Ok(());

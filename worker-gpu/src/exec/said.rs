@@ -12,7 +12,14 @@ pub(super) enum Line {
     },
     Log(String),
     /// A file of the folder `checkpoints`, complete.
-    Checkpoint(String),
+    Checkpoint {
+        file: String,
+        is_best: bool,
+    },
+    /// It goes on from the checkpoint that it got.
+    Resumed,
+    /// Of what it was asked to keep there is nothing yet.
+    NothingToKeep,
     /// An input that it leaves out.
     Rejected {
         key: String,
@@ -36,6 +43,12 @@ struct Raw {
     step: Option<String>,
     log: Option<String>,
     checkpoint: Option<String>,
+    #[serde(default)]
+    best: bool,
+    #[serde(default)]
+    resumed: bool,
+    #[serde(default)]
+    nothing: bool,
     rejected: Option<String>,
     reason: Option<String>,
     error: Option<String>,
@@ -58,7 +71,14 @@ pub(super) fn parse(line: &str) -> Result<Line, String> {
         return Ok(Line::Rejected { key, reason });
     }
     if let Some(file) = raw.checkpoint {
-        return Ok(Line::Checkpoint(file));
+        let is_best = raw.best;
+        return Ok(Line::Checkpoint { file, is_best });
+    }
+    if raw.resumed {
+        return Ok(Line::Resumed);
+    }
+    if raw.nothing {
+        return Ok(Line::NothingToKeep);
     }
     if let Some(percent) = raw.percent {
         let eta_s = raw.eta_s.filter(|it| *it >= 0.0).map(|it| it.ceil() as u64);
@@ -68,7 +88,10 @@ pub(super) fn parse(line: &str) -> Result<Line, String> {
             step: raw.step,
         });
     }
-    let none = || "it has none of `percent`, `log`, `checkpoint`, `rejected`, `error`".to_owned();
+    let none = || {
+        "it has none of `percent`, `log`, `checkpoint`, `resumed`, `nothing`, `rejected`, `error`"
+            .to_owned()
+    };
     raw.log.map(Line::Log).ok_or_else(none)
 }
 
@@ -86,6 +109,8 @@ mod tests {
                 step: None
             })
         );
+        assert_eq!(parse(r#"{"resumed":true}"#), Ok(Line::Resumed));
+        assert_eq!(parse(r#"{"nothing":true}"#), Ok(Line::NothingToKeep));
         assert_eq!(parse(r#"{"log":"病"}"#), Ok(Line::Log("病".to_owned())));
         let told = Told {
             error: "no such class".to_owned(),

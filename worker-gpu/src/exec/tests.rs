@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use cellmill_core::checkpoint::Checkpoint;
 use cellmill_core::formats::PredictedCell;
 use cellmill_core::job::JobParameters;
 use cellmill_core::keys::{JobKind, ModelKey, ModelKind, ObjectKey};
@@ -236,7 +237,6 @@ async fn what_a_program_leaves_running_does_not_hold_its_unit() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_checkpoint_is_durable_and_the_next_attempt_gets_it() {
-    use cellmill_core::unit::{Claim, Progress, decide_claim};
     let (lab, mut unit) = lab().await;
     let saves = r#"
         read job
@@ -246,37 +246,26 @@ async fn a_checkpoint_is_durable_and_the_next_attempt_gets_it() {
         exit 1
     "#;
     assert!(lab.try_run(&algorithm(saves), &unit).await.0.is_err());
-    let place = |n: u32| ObjectKey::UnitOutput {
+    let place = |number| ObjectKey::UnitOutput {
         unit: unit.key.clone(),
         attempt: 1,
-        file: format!("checkpoint-{n:05}-weights.bin"),
+        file: cellmill_core::checkpoint::file_name(number, "weights.bin"),
     };
     assert_eq!(
-        &lab.store.get_bytes(&place(2)).await.unwrap()[..],
+        &lab.store.get_bytes(&place(3)).await.unwrap()[..],
         b"step 3\n"
     );
-    assert!(lab.store.head(&place(3)).await.unwrap().is_none());
+    assert!(lab.store.head(&place(4)).await.unwrap().is_none());
 
-    // As a heartbeat would have named it.
-    let worker = cellmill_worker::fresh_id("a");
-    let mut job = unit.job.clone();
-    job.state = cellmill_core::job::JobState::Running;
-    job.units.count = 1;
-    let timing = cellmill_core::timing::Timing::default();
-    let claim = decide_claim(&job, None, &unit.key, &worker, lab.store.now(), timing);
-    let Claim::Take(record) = claim else {
-        panic!("{claim:?}");
+    let named = |number| Checkpoint {
+        key: place(number).to_path(),
+        percent: 40,
+        is_best: false,
     };
-    let named = Progress {
-        checkpoints: vec![place(1).to_path(), place(2).to_path()],
-        ..Progress::default()
-    };
-    let record = record.beat(&worker, 1, &named).unwrap();
-    lab.store
-        .create(&ObjectKey::Unit(unit.key.clone()), record)
-        .await
-        .unwrap();
+    // The last can't be read any more.
+    let checkpoints = vec![named(2), named(3), named(4)];
     unit.attempt = 2;
+    unit.checkpoints = checkpoints;
     let notes = Notes::new();
     let found = notes.path("found").display().to_string();
     let resumes =

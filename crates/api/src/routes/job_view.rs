@@ -41,6 +41,9 @@ pub struct JobView {
     pub units: UnitCounts,
     /// The units that show signs of life.
     pub running: Vec<RunningUnit>,
+    /// Of a training that did not run all its epochs: why. `stopped`, `time` or `patience`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_early: Option<String>,
     /// How far assembling or collecting came.
     pub cursor: Option<CursorView>,
     pub error: Option<String>,
@@ -70,6 +73,9 @@ pub struct UnitCounts {
 pub struct RunningUnit {
     pub unit: u32,
     pub attempt: u32,
+    /// How far the checkpoint was that this attempt went on from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumed_percent: Option<u8>,
     #[schema(value_type = Option<String>)]
     pub owner: Option<WorkerId>,
     pub percent: u8,
@@ -131,7 +137,7 @@ impl JobView {
             .collect();
         let signs = leased.iter().map(|it| it.last_modified);
         let last_sign = signs.fold(job.last_modified, DateTime::max);
-        let percent = percent(record, &running);
+        let percent = percent(record, units);
         Self {
             kind: record.kind,
             dir: record.dir.clone(),
@@ -153,6 +159,7 @@ impl JobView {
                 running: running.len() as u32,
             },
             running,
+            ended_early: ended_early(record),
             cursor: record.cursor.as_ref().map(CursorView::from),
             error: record.error.clone(),
             result: record.result.clone(),
@@ -177,14 +184,29 @@ const fn is_expected_to_move(job: &JobRecord) -> bool {
     )
 }
 
-/// Ended units and what the running ones have done of theirs.
-fn percent(job: &JobRecord, running: &[RunningUnit]) -> u8 {
+/// Ended units and what is done of the others: by who works on them, or saved as a checkpoint.
+fn percent(job: &JobRecord, open: &[Versioned<UnitRecord>]) -> u8 {
     if !is_at_work(job) || job.units.count == 0 {
         return job.percent();
     }
-    let of_running: u64 = running.iter().map(|it| u64::from(it.percent.min(99))).sum();
-    let of_all = u64::from(job.units.n_ended()) * 100 + of_running;
+    let of_open: u64 = open.iter().map(|it| u64::from(done_of(&it.value))).sum();
+    let of_all = u64::from(job.units.n_ended()) * 100 + of_open;
     (of_all / u64::from(job.units.count)).min(99) as u8
+}
+
+/// An attempt that begins after another one loses nothing of what a checkpoint has saved.
+fn done_of(unit: &UnitRecord) -> u8 {
+    let saved = unit.checkpoints.last().map_or(0, |it| it.percent);
+    let reported = match unit.state {
+        UnitState::Leased => unit.percent,
+        _ => 0,
+    };
+    reported.max(saved).min(99)
+}
+
+fn ended_early(job: &JobRecord) -> Option<String> {
+    let early = job.report.as_ref()?.pointer("/card/training/ended_early")?;
+    early.as_str().map(str::to_owned)
 }
 
 fn eta_s(job: &JobRecord, running: &[RunningUnit], percent: u8, now: DateTime<Utc>) -> Option<u64> {
@@ -214,6 +236,7 @@ impl RunningUnit {
         Self {
             unit: record.key.unit,
             attempt: record.attempt,
+            resumed_percent: record.attempts.last().and_then(|it| it.resumed_percent),
             owner: record.owner.clone(),
             percent: record.percent,
             step: record.step.clone(),

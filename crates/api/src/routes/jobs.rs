@@ -271,6 +271,20 @@ pub(crate) async fn cancel_job(
     change(&app, kind, &dir, event, &person, "job.cancel").await
 }
 
+/// Ends a training with the best so far; before there is anything to keep it is a cancel.
+#[utoipa::path(post, path = "/api/v1/jobs/{kind}/{dir}/stop", tag = "jobs",
+    params(("kind" = String, Path), ("dir" = String, Path)),
+    responses((status = 200, body = JobView), (status = "default", body = ErrorBody)))]
+pub(crate) async fn stop_job(
+    State(app): State<App>,
+    person: Person,
+    Path((kind, dir)): Path<(JobKind, Dir)>,
+) -> Result<Json<JobView>, Error> {
+    let by = person.id.clone();
+    let event = JobEvent::Stopped { by };
+    change(&app, kind, &dir, event, &person, "job.stop").await
+}
+
 /// Lets a job's units go before all others.
 #[utoipa::path(post, path = "/api/v1/jobs/{kind}/{dir}/raise", tag = "jobs",
     params(("kind" = String, Path), ("dir" = String, Path)),
@@ -480,6 +494,9 @@ pub struct AttemptView {
     pub ended: Option<DateTime<Utc>>,
     /// How it ended; empty while it runs.
     pub how: String,
+    /// How far the checkpoint was that it went on from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumed_percent: Option<u8>,
 }
 
 /// The units of a job, by number. One that nobody claimed yet is waiting.
@@ -577,6 +594,7 @@ impl From<Attempt> for AttemptView {
             began: it.began,
             ended: it.ended,
             how: it.how,
+            resumed_percent: it.resumed_percent,
         }
     }
 }

@@ -93,6 +93,7 @@ pub(crate) fn personal() -> OpenApiRouter<App> {
         .routes(routes!(jobs::get_log))
         .routes(routes!(jobs::list_units))
         .routes(routes!(jobs::cancel_job))
+        .routes(routes!(jobs::stop_job))
         .routes(routes!(jobs::raise_job))
         .routes(routes!(jobs::retry_job))
         .routes(routes!(workers::list_workers))

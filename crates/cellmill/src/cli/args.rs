@@ -152,7 +152,7 @@ mod tests {
               models       Look at models, bring one from elsewhere, choose one for a label type
               label-type   Look at label types, define them, train their models
               preannotate  Let a model label new images first, or no model
-              jobs         Look at jobs, cancel them, raise them, repeat failed ones
+              jobs         Look at jobs, cancel, stop or raise them, repeat failed ones
               why          Say why a job, a unit, an image or a CSV is where it is: what happened, when, by whom
               workers      List workers: what they serve, what they do, how their machines are
               dead         Look at messages that were given up, and send them again

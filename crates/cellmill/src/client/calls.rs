@@ -26,6 +26,7 @@ const PAGE: &str = "1000";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobWish {
     Cancel,
+    Stop,
     Raise,
     Retry,
 }
@@ -34,6 +35,7 @@ impl fmt::Display for JobWish {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Cancel => "cancel",
+            Self::Stop => "stop",
             Self::Raise => "raise",
             Self::Retry => "retry",
         })

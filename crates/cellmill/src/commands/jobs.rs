@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cellmill_api::views::JobView;
+use cellmill_api::views::{JobView, RunningUnit};
 use cellmill_core::job::JobState;
 use cellmill_core::keys::JobKind;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -11,7 +11,7 @@ use crate::cli::table::{self, Table};
 use crate::cli::{Console, Error, Exit, ServerArgs, Tone};
 use crate::client::{Client, JobWish};
 
-/// Look at jobs, cancel them, raise them, repeat failed ones
+/// Look at jobs, cancel, stop or raise them, repeat failed ones
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum JobsCommand {
     /// List jobs
@@ -22,6 +22,8 @@ pub enum JobsCommand {
     Log(JobArgs),
     /// End a job without a result
     Cancel(JobArgs),
+    /// End a training now, with the best epoch so far as its model
+    Stop(StopArgs),
     /// Let a job's units go before those of others
     Raise(JobArgs),
     /// Do the failed units of a failed job again
@@ -53,6 +55,17 @@ pub struct JobArgs {
     kind: JobKind,
 }
 
+#[derive(Clone, Debug, clap::Args)]
+pub struct StopArgs {
+    /// The training's directory, such as `DkxD9Kjl`
+    dir: String,
+    #[command(flatten)]
+    server: ServerArgs,
+    /// Its kind: only a training has a best so far
+    #[arg(long, default_value = "train", value_parser = parse_kind)]
+    kind: JobKind,
+}
+
 fn parse_kind(text: &str) -> Result<JobKind, String> {
     let kinds = JobKind::ALL.map(JobKind::as_str).join(", ");
     JobKind::parse(text).ok_or_else(|| format!("the kinds of jobs are {kinds}"))
@@ -68,6 +81,10 @@ pub(crate) async fn run(command: JobsCommand, console: &mut Console) -> Result<E
         }
         JobsCommand::Log(args) => log(&args, console).await,
         JobsCommand::Cancel(args) => wish(&args, JobWish::Cancel, console).await,
+        JobsCommand::Stop(StopArgs { dir, server, kind }) => {
+            let args = JobArgs { dir, server, kind };
+            wish(&args, JobWish::Stop, console).await
+        }
         JobsCommand::Raise(args) => wish(&args, JobWish::Raise, console).await,
         JobsCommand::Retry(args) => wish(&args, JobWish::Retry, console).await,
         JobsCommand::Watch(args) => {
@@ -124,8 +141,15 @@ async fn wish(args: &JobArgs, wish: JobWish, console: &mut Console) -> Result<Ex
     let job = client.wish(args.kind, &args.dir, wish).await?;
     console.answer(&job, |console, job| {
         let state = state_of(console, job);
+        let stops = match (wish, job.state) {
+            (JobWish::Stop, JobState::Running | JobState::Queued) => {
+                ", it ends with the best epoch so far within a heartbeat (15 s)"
+            }
+            (JobWish::Stop, JobState::Cancelled) => ": there was nothing to keep yet",
+            _ => "",
+        };
         console.line(format_args!(
-            "{} job {} is {state}",
+            "{} job {} is {state}{stops}",
             job.kind.as_str(),
             job.dir
         ))
@@ -157,6 +181,7 @@ fn show(console: &mut Console, job: &JobView) -> Result<(), Error> {
         "silent since",
         job.silent_since.map(table::moment).unwrap_or_default(),
     );
+    row("ended early", job.ended_early.clone().unwrap_or_default());
     row("waits for", job.waits_for.clone().unwrap_or_default());
     row(
         "round",
@@ -173,7 +198,7 @@ fn show(console: &mut Console, job: &JobView) -> Result<(), Error> {
         for unit in &job.running {
             units.row([
                 unit.unit.to_string(),
-                unit.attempt.to_string(),
+                attempt_of(unit),
                 unit.owner
                     .as_ref()
                     .map(ToString::to_string)
@@ -220,6 +245,13 @@ const fn state_name(state: JobState) -> &'static str {
     }
 }
 
+/// `2, resumed at 38 %`
+fn attempt_of(unit: &RunningUnit) -> String {
+    let resumed = unit.resumed_percent;
+    let resumed = resumed.map_or(String::new(), |it| format!(", resumed at {it} %"));
+    format!("{}{resumed}", unit.attempt)
+}
+
 fn units_of(job: &JobView) -> String {
     let units = job.units;
     let mut parts = vec![format!("{}/{}", units.done, units.count)];
@@ -261,7 +293,14 @@ pub(crate) async fn wait(
         let left = job.eta_s.map(|it| format!(", {} left", table::seconds(it)));
         // What one unit does is what the job does; of many, none speaks for the others.
         let step = match &job.running[..] {
-            [unit] if job.units.count == 1 && !unit.step.is_empty() => format!(": {}", unit.step),
+            [unit] if job.units.count == 1 && !unit.step.is_empty() => {
+                let attempt = if unit.attempt > 1 {
+                    format!(" (attempt {})", attempt_of(unit))
+                } else {
+                    String::new()
+                };
+                format!(": {}{attempt}", unit.step)
+            }
             _ => String::new(),
         };
         bar.set_message(format!(

@@ -1,11 +1,14 @@
 //! A training as bytes, between two epochs.
 
+use std::time::Duration;
+
 use super::run::Best;
-use super::{TrainError, Trainer};
+use super::{EpochReport, TrainError, Trainer};
 use crate::device::OpenDevice;
 use crate::options::TrainOptions;
 use crate::samples::Samples;
 use crate::state::{self, FileError, Named};
+use cellmill_core::metrics::Confusion;
 use safetensors::tensor::SafeTensors;
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +24,10 @@ struct Description {
     epoch: u32,
     steps: u64,
     best: Option<BestEpoch>,
+    /// What was told of the epochs so far.
+    reports: Vec<Report>,
+    /// Computing time so far, in milliseconds.
+    spent_ms: u64,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -32,7 +39,48 @@ struct BestEpoch {
     loss: u64,
 }
 
-const VERSION: u32 = 1;
+/// An [`EpochReport`] with the bits of its floats: what a resumed training tells is what the first one told.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Report {
+    epoch: u32,
+    learning_rate: u64,
+    train_loss: u64,
+    train_accuracy: u64,
+    validation_loss: Option<u64>,
+    confusion: Confusion,
+    is_best: bool,
+}
+
+impl From<&EpochReport> for Report {
+    fn from(it: &EpochReport) -> Self {
+        Self {
+            epoch: it.epoch,
+            learning_rate: it.learning_rate.to_bits(),
+            train_loss: it.train_loss.to_bits(),
+            train_accuracy: it.train_accuracy.to_bits(),
+            validation_loss: it.validation_loss.map(f64::to_bits),
+            confusion: it.confusion.clone(),
+            is_best: it.is_best,
+        }
+    }
+}
+
+impl From<Report> for EpochReport {
+    fn from(it: Report) -> Self {
+        Self {
+            epoch: it.epoch,
+            learning_rate: f64::from_bits(it.learning_rate),
+            train_loss: f64::from_bits(it.train_loss),
+            train_accuracy: f64::from_bits(it.train_accuracy),
+            validation_loss: it.validation_loss.map(f64::from_bits),
+            confusion: it.confusion,
+            is_best: it.is_best,
+        }
+    }
+}
+
+const VERSION: u32 = 2;
 const NETWORK: &str = "network.";
 const BEST: &str = "best.";
 const MOMENTS: [&str; 2] = ["first_moment.", "second_moment."];
@@ -85,6 +133,8 @@ impl Trainer {
                 macro_f1: it.macro_f1.to_bits(),
                 loss: it.loss.to_bits(),
             }),
+            reports: self.reports.iter().map(Report::from).collect(),
+            spent_ms: self.spent.as_millis() as u64,
         };
         let text = serde_json::to_string(&description).expect("a description has text keys");
         Ok(state::to_bytes(&all, text))
@@ -109,6 +159,8 @@ impl Trainer {
         it.check_same(&description)?;
         it.load(&file, &description)
             .map_err(TrainError::Checkpoint)?;
+        it.spent = Duration::from_millis(description.spent_ms);
+        it.reports = description.reports.into_iter().map(Into::into).collect();
         Ok(it)
     }
 

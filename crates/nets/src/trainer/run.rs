@@ -16,6 +16,7 @@ use candle_core::Tensor;
 use cellmill_core::metrics::Confusion;
 use serde::{Deserialize, Serialize};
 use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
 
 /// One step of an epoch, told while it runs.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -76,6 +77,8 @@ pub struct Trainer {
     /// Epochs done.
     pub(super) epoch: u32,
     pub(super) best: Option<Best>,
+    pub(super) reports: Vec<EpochReport>,
+    pub(super) spent: Duration,
 }
 
 impl Trainer {
@@ -113,6 +116,8 @@ impl Trainer {
             class_weights: options.class_weights.of(&train.counts(options.n_classes)),
             epoch: 0,
             best: None,
+            reports: Vec::new(),
+            spent: Duration::ZERO,
             options,
             train,
             validation,
@@ -131,6 +136,16 @@ impl Trainer {
     /// The best epoch so far, from 1.
     pub fn best_epoch(&self) -> Option<u32> {
         self.best.as_ref().map(|it| it.epoch)
+    }
+
+    /// What was told of the epochs that are done, those before a resume too.
+    pub fn reports(&self) -> &[EpochReport] {
+        &self.reports
+    }
+
+    /// Time that the epochs took that are done, those before a resume too.
+    pub const fn spent(&self) -> Duration {
+        self.spent
     }
 
     /// Steps of an epoch.
@@ -158,6 +173,7 @@ impl Trainer {
         if self.is_finished() {
             return Err(TrainError::Finished { epochs: self.epoch });
         }
+        let begun = Instant::now();
         let values = state::values_of(&mut self.network).map_err(TrainError::Network)?;
         let optimiser = self.optimiser.clone();
         let trained = self.train_epoch(on_step);
@@ -169,7 +185,10 @@ impl Trainer {
             return Ok(None);
         };
         self.epoch += 1;
-        self.measure(trained).map(Some)
+        let report = self.measure(trained)?;
+        self.reports.push(report.clone());
+        self.spent += begun.elapsed();
+        Ok(Some(report))
     }
 
     fn train_epoch(

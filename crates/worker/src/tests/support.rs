@@ -30,62 +30,81 @@ pub(super) struct Bench {
     pub(super) store: Store,
     pub(super) queue: Arc<dyn Queue>,
     pub(super) dir: Dir,
+    kind: JobKind,
 }
 
 impl Bench {
     pub(super) async fn new(units: u32) -> Self {
+        Self::of_kind(JobKind::Data, units).await
+    }
+
+    pub(super) async fn training() -> Self {
+        Self::of_kind(JobKind::Train, 1).await
+    }
+
+    async fn of_kind(kind: JobKind, units: u32) -> Self {
         let store = Store::memory();
         let queue: Arc<dyn Queue> = Arc::new(MemoryQueue::new(Settings::default()));
         let dir = Dir::parse("DkxD9Kjl").unwrap();
-        let mark = ObjectKey::Active {
-            kind: JobKind::Data,
+        let bench = Self {
+            store,
+            queue,
             dir: dir.clone(),
-            round: 0,
+            kind,
         };
-        let at = store.now();
-        store
-            .create(
-                &mark,
-                ActiveMark {
-                    stamp: Stamp::default(),
-                    at,
-                },
-            )
+        bench.accept(&dir, kind).await;
+        bench.change_job(assembled(units)).await;
+        bench
+    }
+
+    async fn accept(&self, dir: &Dir, kind: JobKind) {
+        let (dir, at) = (dir.clone(), self.store.now());
+        let round = 0;
+        let mark = ObjectKey::Active {
+            kind,
+            dir: dir.clone(),
+            round,
+        };
+        let stamp = Stamp::default();
+        self.store
+            .create(&mark, ActiveMark { stamp, at })
             .await
             .unwrap();
         let parameters = JobParameters::Data(DataParameters::default());
-        let job = JobRecord::accepted(
-            dir.clone(),
-            1,
-            parameters,
-            UnitClass::cpu(),
-            "local".to_owned(),
-            at,
-        );
-        store
-            .create(&ObjectKey::job(JobKind::Data, &dir), job)
+        let (class, by) = (UnitClass::cpu(), "local".to_owned());
+        let mut job = JobRecord::accepted(dir.clone(), 1, parameters, class, by, at);
+        // What the units compute is the test's own: the kind alone says how they are treated.
+        job.kind = kind;
+        let key = ObjectKey::job(kind, &dir);
+        self.store.create(&key, job).await.unwrap();
+    }
+
+    /// A second job, of one urgent unit, whose hint is out.
+    pub(super) async fn urgent(&self) -> UnitKey {
+        let (dir, kind) = (Dir::parse("urgent00").unwrap(), JobKind::Data);
+        self.accept(&dir, kind).await;
+        let by = "local".to_owned();
+        for event in [JobEvent::Raised { by }, assembled(1)] {
+            let changed = self.store.change_job(kind, &dir, event, WINDOW).await;
+            changed.unwrap();
+        }
+        let job = self.store.read_job(kind, &dir).await.unwrap().unwrap();
+        hints::send_units(self.queue.as_ref(), &job.value, &[0])
             .await
             .unwrap();
-        let bench = Self { store, queue, dir };
-        bench
-            .change_job(JobEvent::Assembled {
-                units,
-                snapshot: "s".to_owned(),
-            })
-            .await;
-        bench
+        UnitKey { dir, kind, unit: 0 }
     }
 
     pub(super) async fn change_job(&self, event: JobEvent) {
         self.store
-            .change_job(JobKind::Data, &self.dir, event, WINDOW)
+            .change_job(self.kind, &self.dir, event, WINDOW)
             .await
             .unwrap();
     }
 
     pub(super) async fn job(&self) -> JobRecord {
         self.store
-            .read_job(JobKind::Data, &self.dir)
+            .read_job(self.kind, &self.dir)
             .await
             .unwrap()
             .unwrap()
@@ -101,7 +120,7 @@ impl Bench {
     pub(super) fn key(&self, unit: u32) -> UnitKey {
         UnitKey {
             dir: self.dir.clone(),
-            kind: JobKind::Data,
+            kind: self.kind,
             unit,
         }
     }
@@ -203,6 +222,13 @@ pub(super) async fn steal(store: &Store, unit: &UnitKey) {
     assert!(swap.await.unwrap().changed);
 }
 
+fn assembled(units: u32) -> JobEvent {
+    JobEvent::Assembled {
+        units,
+        snapshot: "s".to_owned(),
+    }
+}
+
 /// Lease 1 s, heartbeat 300 ms, self-stop 800 ms, idle sweep 400 ms: short for a test, long for a busy machine.
 pub(super) fn short() -> Timing {
     Timing::of_lease(Duration::from_secs(1))
@@ -257,6 +283,8 @@ pub(super) enum Deed {
     LoseThenSucceed,
     /// Stops though nobody asked.
     StopUnasked,
+    /// Units of data succeed; others take so many steps of 50 ms and leave a checkpoint where one is due.
+    Learn(u32),
 }
 
 /// An algorithm with one deed that counts.
@@ -301,7 +329,7 @@ impl Drop for CountStop<'_> {
 #[async_trait]
 impl Algorithm for Fake {
     fn kinds(&self) -> &[JobKind] {
-        &[JobKind::Data]
+        &[JobKind::Data, JobKind::Train]
     }
 
     async fn run(&self, unit: &Unit, context: &mut Context) -> Result<Outcome, Failure> {
@@ -341,6 +369,8 @@ impl Algorithm for Fake {
             }
             Deed::LoseThenSucceed => steal(context.store(), &unit.key).await,
             Deed::StopUnasked => return Err(Failure::Stopped),
+            Deed::Learn(_) if unit.key.kind == JobKind::Data => {}
+            Deed::Learn(steps) => learn(*steps, context).await?,
         }
         context.rejected("img/a/b/Images/bad.jpg", "conflict", "other bytes");
         let rows = context.write_output("rows", "rows.csv", "a,b\n").await?;
@@ -348,6 +378,37 @@ impl Algorithm for Fake {
             outputs: vec![rows],
         })
     }
+}
+
+async fn learn(steps: u32, context: &mut Context) -> Result<(), Failure> {
+    let mut done = 0;
+    if let Some((checkpoint, bytes)) = context.newest_checkpoint().await? {
+        done = std::str::from_utf8(&bytes).unwrap().parse().unwrap();
+        context.resumed_from(&checkpoint);
+    }
+    while done < steps {
+        if context.should_finish() {
+            return if done > 0 {
+                Ok(())
+            } else {
+                Err(Failure::NothingToKeep)
+            };
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let is_back = context.is_handed_back();
+        if !is_back {
+            context.check_stop()?;
+            done += 1;
+            context.report(100.0 * f64::from(done) / f64::from(steps), "learns");
+        }
+        if is_back || context.is_checkpoint_due() {
+            context
+                .write_checkpoint("steps", done.to_string(), done == 1)
+                .await?;
+        }
+        context.check_stop()?;
+    }
+    Ok(())
 }
 
 /// All of `seen` are the same as `wanted`, in any order.

@@ -120,6 +120,7 @@ impl Lab {
             },
             attempt: 1,
             job,
+            checkpoints: Vec::new(),
         }
     }
 

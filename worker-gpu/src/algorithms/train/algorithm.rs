@@ -9,7 +9,7 @@ use cellmill_core::keys::{JobKind, ProjectFolder};
 use cellmill_core::model::{EpochFigures, ModelClass, TrainReport};
 use cellmill_core::split::Part;
 use cellmill_core::training::TrainParameters;
-use cellmill_worker::{Algorithm, Context, Failure, Outcome, Unit};
+use cellmill_worker::{Algorithm, Cause, Context, Failure, Outcome, Unit};
 
 use super::catalogue::Catalogue;
 use super::cells::{Loading, Shelves};
@@ -19,7 +19,7 @@ use super::{report, rival};
 use crate::algorithms::refuse;
 use crate::bench::Bench;
 use crate::cells::known_classes;
-use crate::network::{self, Learned, Seen, TrainOptions, learn};
+use crate::network::{self, Learned, Step, TrainOptions, Training};
 
 /// How far the whole is when training begins and when it ends, in percent. Before: reading. After: judging.
 const BEGIN: f64 = 5.0;
@@ -85,7 +85,8 @@ impl Algorithm for TrainAlgorithm {
             shelves.validation.cells.len(),
             shelves.test.cells.len()
         ));
-        let mut learned = self.learn(options, parameters, &shelves, context)?;
+        let learned = self.learn(unit, options, parameters, &shelves, context);
+        let mut learned = learned.await?;
         context.report(END, "judges the model");
         let (n_cells, stop) = (catalogue.cells.len(), context.stop_signal());
         let verdict = self
@@ -160,88 +161,164 @@ impl Algorithm for TrainAlgorithm {
     }
 }
 
+/// The file name of a checkpoint, behind its number.
+const CHECKPOINT: &str = "training.safetensors";
+
 impl TrainAlgorithm {
     /// Trains, on the thread of the unit: its heartbeat goes on beside it, and every step looks whether to stop.
-    fn learn(
+    async fn learn(
         &self,
+        unit: &Unit,
         options: TrainOptions,
         parameters: &TrainParameters,
         shelves: &Shelves,
         context: &mut Context,
     ) -> Result<Learned, Failure> {
         let compute = &self.bench.compute;
-        let (train, validation) = (
-            shelves.train.samples.clone(),
-            shelves.validation.samples.clone(),
-        );
-        let mut watch = Watch {
-            context,
-            epochs: options.epochs,
-            limit: Duration::from_secs(parameters.time),
-            started: Instant::now(),
-            balanced: None,
+        let mut watch = Watch::new(options.epochs, parameters.time);
+        let mut training = self.begin_or_resume(options, shelves, context).await?;
+        let mut n_saved = training.epochs_done();
+        let broken_off = loop {
+            watch.look(&training);
+            if training.is_over() {
+                break None;
+            }
+            if watch.is_time_used() {
+                break Some("time");
+            }
+            if context.should_finish() {
+                if training.epochs_done() == 0 {
+                    return Err(Failure::NothingToKeep);
+                }
+                context.info("stopped: the best epoch so far is kept");
+                break Some("stopped");
+            }
+            let seen = &mut *context;
+            let epoch = compute.run(|| training.epoch(&mut |step| watch.step(step, seen)));
+            let epoch = epoch.map_err(failed)?;
+            let is_back = epoch.is_none() && context.is_handed_back();
+            if let Some(figures) = &epoch {
+                watch.epoch(figures, context);
+            }
+            let is_new = training.epochs_done() > n_saved && !training.is_over();
+            if is_new && (is_back || context.is_checkpoint_due()) {
+                let bytes = compute.run(|| training.checkpoint()).map_err(failed)?;
+                let is_best = training.is_at_its_best();
+                context.write_checkpoint(CHECKPOINT, bytes, is_best).await?;
+                n_saved = training.epochs_done();
+            }
+            context.check_stop()?;
         };
-        let learned = compute.run(|| {
-            learn(options, train, validation, compute.device(), &mut |seen| {
-                watch.see(seen)
-            })
-        });
-        let learned = learned.map_err(|error| {
-            let what = format!(
-                "the training failed: {}",
-                cellmill_service::report(error.as_ref())
-            );
-            refuse(what)
-        })?;
-        learned.ok_or(Failure::Stopped)
+        tracing::debug!(unit = %unit.key, epochs = training.epochs_done(), "learned");
+        training.finish(broken_off).map_err(failed)
+    }
+
+    /// A new training, or one that goes on from the newest checkpoint that can be used.
+    async fn begin_or_resume(
+        &self,
+        options: TrainOptions,
+        shelves: &Shelves,
+        context: &mut Context,
+    ) -> Result<Training, Failure> {
+        let compute = &self.bench.compute;
+        let samples = || {
+            let (train, validation) = (&shelves.train.samples, &shelves.validation.samples);
+            (train.clone(), validation.clone())
+        };
+        while let Some((checkpoint, bytes)) = context.newest_checkpoint().await? {
+            let (train, validation) = samples();
+            let options = options.clone();
+            let resumed = compute
+                .run(|| Training::resume(options, train, validation, compute.device(), &bytes));
+            match resumed {
+                Ok(training) => {
+                    context.resumed_from(&checkpoint);
+                    return Ok(training);
+                }
+                Err(error) => {
+                    context.drop_checkpoint(&checkpoint, &cellmill_service::report(error.as_ref()));
+                }
+            }
+        }
+        let (train, validation) = samples();
+        compute
+            .run(|| Training::begin(options, train, validation, compute.device()))
+            .map_err(failed)
     }
 }
 
-/// Reports a training and ends it in time.
-struct Watch<'a> {
-    context: &'a mut Context,
+fn failed(error: Cause) -> Failure {
+    refuse(format!(
+        "the training failed: {}",
+        cellmill_service::report(error.as_ref())
+    ))
+}
+
+/// Reports a training and knows when its time is over.
+struct Watch {
     epochs: u32,
     /// Zero: none.
     limit: Duration,
-    started: Instant,
+    /// What the epochs before this one took, and when this one began.
+    spent: Duration,
+    epoch_began: Instant,
     /// Balanced accuracy of the last epoch.
     balanced: Option<f64>,
 }
 
-impl Watch<'_> {
-    fn see(&mut self, seen: Seen) -> ControlFlow<()> {
-        match seen {
-            Seen::Step { epoch, done, loss } => {
-                let percent = BEGIN + (END - BEGIN) * done.max(self.time_used());
-                let balanced = self
-                    .balanced
-                    .map(|it| format!(", balanced accuracy {it:.2}"));
-                let balanced = balanced.unwrap_or_default();
-                let step = format!("epoch {epoch} of {}, loss {loss:.2}{balanced}", self.epochs);
-                self.context.report(percent, &step);
-                if self.context.should_stop() {
-                    return ControlFlow::Break(());
-                }
-            }
-            Seen::Epoch(figures) => {
-                let measured = (figures.validation.n > 0).then_some(&figures.validation);
-                self.balanced = measured.map(|it| it.balanced_accuracy);
-                let done = f64::from(figures.epoch) / f64::from(self.epochs);
-                let text = described(&figures, self.epochs);
-                let percent = BEGIN + (END - BEGIN) * done.max(self.time_used());
-                self.context.report(percent, &text);
-                let best = if figures.is_best {
-                    ", the best so far"
-                } else {
-                    ""
-                };
-                self.context.info(&format!("{text}{best}"));
-                if self.time_used() >= 1.0 {
-                    return ControlFlow::Break(());
-                }
-            }
+impl Watch {
+    /// `limit_s` seconds; 0 is no limit.
+    fn new(epochs: u32, limit_s: u64) -> Self {
+        Self {
+            epochs,
+            limit: Duration::from_secs(limit_s),
+            spent: Duration::ZERO,
+            epoch_began: Instant::now(),
+            balanced: None,
+        }
+    }
+
+    /// Between two epochs: of a training that goes on, too.
+    fn look(&mut self, training: &Training) {
+        self.spent = training.spent();
+        self.epoch_began = Instant::now();
+        self.balanced = training.last_epoch().and_then(|it| balanced(&it));
+    }
+
+    fn step(&self, step: Step, context: &mut Context) -> ControlFlow<()> {
+        let percent = self.percent(step.done);
+        let balanced = self
+            .balanced
+            .map(|it| format!(", balanced accuracy {it:.2}"));
+        let balanced = balanced.unwrap_or_default();
+        let Step { epoch, loss, .. } = step;
+        let text = format!("epoch {epoch} of {}, loss {loss:.2}{balanced}", self.epochs);
+        context.report(percent, &text);
+        if context.should_stop() || context.should_finish() {
+            return ControlFlow::Break(());
         }
         ControlFlow::Continue(())
+    }
+
+    fn epoch(&self, figures: &EpochFigures, context: &mut Context) {
+        let done = f64::from(figures.epoch) / f64::from(self.epochs);
+        let text = described(figures, self.epochs);
+        context.report(self.percent(done), &text);
+        let best = if figures.is_best {
+            ", the best so far"
+        } else {
+            ""
+        };
+        context.info(&format!("{text}{best}"));
+    }
+
+    fn percent(&self, done: f64) -> f64 {
+        BEGIN + (END - BEGIN) * done.max(self.time_used())
+    }
+
+    /// After the time no epoch begins; one at least is run.
+    fn is_time_used(&self) -> bool {
+        !self.spent.is_zero() && self.time_used() >= 1.0
     }
 
     /// The part of the time that may be used, 0 when there is no limit.
@@ -249,8 +326,13 @@ impl Watch<'_> {
         if self.limit.is_zero() {
             return 0.0;
         }
-        (self.started.elapsed().as_secs_f64() / self.limit.as_secs_f64()).min(1.0)
+        let used = self.spent + self.epoch_began.elapsed();
+        (used.as_secs_f64() / self.limit.as_secs_f64()).min(1.0)
     }
+}
+
+fn balanced(figures: &EpochFigures) -> Option<f64> {
+    (figures.validation.n > 0).then_some(figures.validation.balanced_accuracy)
 }
 
 /// `epoch 3 of 20, loss 0.41, balanced accuracy 0.93`
@@ -336,43 +418,39 @@ mod tests {
     use super::*;
     use crate::tests::{Lab, training};
 
-    #[tokio::test]
-    async fn after_the_time_no_epoch_begins_and_steps_are_finished() {
-        let lab = Lab::plain(8, &[301, 302]).await;
-        let unit = lab.unit(JobParameters::Train(training(&[301, 302])), 0, 1);
-        let mut context = Context::unsupervised(lab.store.clone(), &unit);
+    #[test]
+    fn an_epoch_is_told_in_words() {
         let mut validation = Confusion::new(2);
         validation.add(0, 0);
-        let epoch = Seen::Epoch(Box::new(EpochFigures {
+        let figures = EpochFigures {
             epoch: 3,
             learning_rate: 0.1,
             train_loss: 0.409,
             train_accuracy: 0.9,
             validation: Measured::of(&validation, None),
             is_best: true,
-        }));
-        let Seen::Epoch(figures) = &epoch else {
-            unreachable!("just made")
         };
         assert_eq!(
-            described(figures, 20),
+            described(&figures, 20),
             "epoch 3 of 20, loss 0.41, balanced accuracy 1.00"
         );
-        let step = Seen::Step {
+    }
+
+    #[tokio::test]
+    async fn after_the_time_no_epoch_begins_and_steps_are_finished() {
+        let lab = Lab::plain(8, &[301, 302]).await;
+        let unit = lab.unit(JobParameters::Train(training(&[301, 302])), 0, 1);
+        let mut context = Context::unsupervised(lab.store.clone(), &unit);
+        let step = Step {
             epoch: 3,
             done: 0.1,
             loss: 0.4,
         };
-        for (limit, ends) in [(Duration::ZERO, false), (Duration::from_nanos(1), true)] {
-            let mut watch = Watch {
-                context: &mut context,
-                epochs: 20,
-                limit,
-                started: Instant::now(),
-                balanced: None,
-            };
-            assert!(watch.see(step.clone()).is_continue());
-            assert_eq!(watch.see(epoch.clone()).is_break(), ends);
+        for (limit, spent, ends) in [(0, 100, false), (9, 8, false), (9, 9, true), (9, 0, false)] {
+            let mut watch = Watch::new(20, limit);
+            watch.spent = Duration::from_secs(spent);
+            assert!(watch.step(step, &mut context).is_continue());
+            assert_eq!(watch.is_time_used(), ends, "{limit} {spent}");
         }
     }
 }

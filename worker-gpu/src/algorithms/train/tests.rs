@@ -2,19 +2,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use bytes::Bytes;
+use cellmill_core::checkpoint::Checkpoint;
 use cellmill_core::formats::read_labels;
 use cellmill_core::job::JobParameters;
 use cellmill_core::model::{ModelState, TrainReport};
 use cellmill_core::split::{Part, SplitRule};
+use cellmill_core::timing::Timing;
 use cellmill_core::training::{MergedClass, TrainParameters};
 use cellmill_store::Put;
 use cellmill_vision::{encode_png, png_dimensions};
+use cellmill_worker::{Algorithm as _, Context};
 use futures::TryStreamExt as _;
 
 use super::TrainAlgorithm;
-use crate::network::{self, Samples, Seen, learn};
+use crate::network::{self, Samples, Training};
 use crate::tests::{Lab, bench, painted, permanent, trained, training};
 
 const CLASSES: [u32; 2] = [301, 302];
@@ -298,49 +302,89 @@ async fn a_proposed_model_is_compared_with_the_one_in_use() {
     );
 }
 
+fn samples() -> Samples {
+    let mut samples = Samples::new(32);
+    for at in 0..40 {
+        let class = at % 2;
+        let pixels = painted(CLASSES[class], at, 32).data;
+        samples.push(&pixels, class).unwrap();
+    }
+    samples
+}
+
 #[test]
-fn an_epoch_may_be_the_last_and_a_step_ends_everything() {
-    let options = || network::options(&training(&CLASSES)).unwrap();
-    let samples = || {
-        let mut samples = Samples::new(32);
-        for at in 0..40 {
-            let class = at % 2;
-            let pixels = painted(CLASSES[class], at, 32).data;
-            samples.push(&pixels, class).unwrap();
-        }
-        samples
-    };
+fn an_epoch_that_is_broken_off_never_was() {
+    let options = network::options(&training(&CLASSES)).unwrap();
     let bench = bench();
-    let run = |watch: &mut dyn FnMut(Seen) -> ControlFlow<()>| {
-        learn(
-            options(),
-            samples(),
-            Samples::new(32),
-            bench.compute.device(),
-            watch,
-        )
-        .unwrap()
-    };
-    let ended = run(&mut |seen| match seen {
-        Seen::Step { .. } => ControlFlow::Continue(()),
-        Seen::Epoch(_) => ControlFlow::Break(()),
-    });
-    let ended = ended.unwrap();
-    assert_eq!((ended.epochs.len(), ended.ended_early), (1, Some("time")));
+    let validation = Samples::new(32);
+    let mut training =
+        Training::begin(options, samples(), validation, bench.compute.device()).unwrap();
+    let done = training.epoch(&mut |_| ControlFlow::Continue(())).unwrap();
+    assert_eq!(done.unwrap().epoch, 1);
     let mut shares = Vec::new();
-    let stopped = run(&mut |seen| match seen {
-        Seen::Step { done, .. } => {
-            shares.push(done);
-            if shares.len() < 4 {
-                ControlFlow::Continue(())
-            } else {
-                ControlFlow::Break(())
-            }
+    let broken_off = training.epoch(&mut |step| {
+        shares.push(step.done);
+        if shares.len() < 2 {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
         }
-        Seen::Epoch(_) => ControlFlow::Continue(()),
     });
-    assert!(stopped.is_none());
-    assert!(shares.is_sorted() && shares[3] < 1.0, "{shares:?}");
+    assert!(broken_off.unwrap().is_none());
+    assert!(shares.is_sorted() && shares[1] < 1.0, "{shares:?}");
+    let ended = training.finish(Some("stopped")).unwrap();
+    assert_eq!(
+        (ended.epochs.len(), ended.ended_early),
+        (1, Some("stopped"))
+    );
+}
+
+/// Every file of a training that goes on from a checkpoint is the one of a training that was never interrupted.
+#[tokio::test]
+async fn a_training_goes_on_from_its_newest_checkpoint_to_the_same_bytes() {
+    let lab = Lab::plain(120, &CLASSES).await;
+    let algorithm = TrainAlgorithm::new(bench());
+    let parameters = JobParameters::Train(quick(&CLASSES));
+    let whole = lab.unit(parameters.clone(), 0, 1);
+    let expected = lab.try_run(&algorithm, &whole).await.0.unwrap();
+
+    // Attempt 2 leaves a checkpoint after its first epoch.
+    let second = lab.unit(parameters.clone(), 0, 2);
+    let mut context = Context::unsupervised(lab.store.clone(), &second);
+    context = context.with_timing(Timing::of_lease(Duration::ZERO));
+    algorithm.run(&second, &mut context).await.unwrap();
+    assert_eq!(context.progress().resumed_percent, None);
+    let checkpoints = context.progress().checkpoints.unwrap();
+    assert_eq!(
+        checkpoints.len(),
+        1,
+        "none is left where nothing is to come"
+    );
+    let damaged = Checkpoint {
+        key: "units/ek1roy1R/train-00000/00001/log.txt".to_owned(),
+        percent: 99,
+        is_best: false,
+    };
+    lab.store
+        .put_bytes(&damaged.key, "no checkpoint", Put::Overwrite)
+        .await
+        .unwrap();
+    let mut third = lab.unit(parameters, 0, 3);
+    third.checkpoints = checkpoints;
+    third.checkpoints.push(damaged);
+    let mut context = Context::unsupervised(lab.store.clone(), &third);
+    let resumed = algorithm.run(&third, &mut context).await.unwrap();
+    let progress = context.progress();
+    assert_eq!(progress.resumed_percent, Some(50));
+    assert_eq!(
+        progress.checkpoints.unwrap().len(),
+        1,
+        "the damaged one is dropped"
+    );
+    for output in resumed.outputs {
+        let bytes = lab.store.get_bytes(&output.key).await.unwrap();
+        assert_eq!(expected[&output.name], bytes, "{}", output.name);
+    }
 }
 
 #[tokio::test]

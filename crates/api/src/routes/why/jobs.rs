@@ -250,11 +250,10 @@ fn attempts_of(unit: &UnitRecord) -> impl Iterator<Item = WhyEvent> {
 fn events_of(unit: &UnitKey, attempt: &Attempt) -> Vec<WhyEvent> {
     let name = format!("unit {}, attempt {}", unit.unit, attempt.attempt);
     let who = attempt.owner.to_string();
-    let mut events = vec![WhyEvent::new(
-        attempt.began,
-        &who,
-        format!("{name}: claimed"),
-    )];
+    let from = attempt.resumed_percent;
+    let from = from.map_or(String::new(), |it| format!(", goes on at {it} %"));
+    let claimed = format!("{name}: claimed{from}");
+    let mut events = vec![WhyEvent::new(attempt.began, &who, claimed)];
     if let Some(ended) = attempt.ended {
         events.push(WhyEvent::new(
             ended,
