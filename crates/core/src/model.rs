@@ -64,6 +64,41 @@ pub struct ModelCard {
 
 impl_document!(ModelCard);
 
+impl ModelCard {
+    /// The card of a model file of which nothing else is known yet.
+    pub fn of_file(mid: u64, file: String, bytes: u64, sha256: String) -> Self {
+        Self {
+            stamp: Stamp::default(),
+            mid,
+            description: String::new(),
+            file,
+            bytes,
+            sha256,
+            state: ModelState::Ready,
+            classes: Vec::new(),
+            input: ModelInput {
+                side: 0,
+                gray: false,
+                mean: [0.0; 3],
+                std: [1.0; 3],
+            },
+            family: String::new(),
+            scale: String::new(),
+            features: 0,
+            unit_class: cpu(),
+            mtype: None,
+            training: None,
+            validation: None,
+            test: None,
+            baseline: None,
+            calibration: None,
+            thresholds: Vec::new(),
+            lineage: Vec::new(),
+            decided: None,
+        }
+    }
+}
+
 fn cpu() -> String {
     "cpu".to_owned()
 }
@@ -119,7 +154,7 @@ pub struct TrainingFacts {
     pub n_test: u64,
     pub epochs_run: u32,
     pub best_epoch: u32,
-    /// It was ended before its last epoch: `time`, `patience`, `stop`.
+    /// It was ended before its last epoch: `time`, `patience`, `stopped`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_early: Option<String>,
     /// Equal on equal ones, bit for bit.

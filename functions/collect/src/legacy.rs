@@ -8,13 +8,12 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use cellmill_core::classes::KnownClasses;
-use cellmill_core::document::Stamp;
 use cellmill_core::formats::{DatasetInfo, Indent, TrainResult, to_json};
 use cellmill_core::ids::sha256_hex;
 use cellmill_core::job::JobRecord;
 use cellmill_core::keys::{DatasetFile, ModelKey, ModelKind, ObjectKey, PackName, ProjectFile};
 use cellmill_core::messages::UnitClass;
-use cellmill_core::model::{ModelCard, ModelClass, ModelInput, ModelState};
+use cellmill_core::model::{ModelCard, ModelClass};
 use cellmill_core::records::PackEntry;
 use cellmill_core::training::TrainParameters;
 use cellmill_core::unit::{Output, UnitRecord};
@@ -192,39 +191,20 @@ fn card(
         id,
         name: known.name(id),
     };
-    ModelCard {
-        stamp: Stamp::default(),
-        mid: parameters.mid,
-        description: job.description.clone(),
-        file: result.path.clone(),
-        bytes: model.bytes,
-        sha256: model.sha256.clone(),
-        state: ModelState::Ready,
-        classes: result.types.iter().map(class).collect(),
-        input: ModelInput {
-            side: side
-                .and_then(|it| it.parse().ok())
-                .unwrap_or(parameters.resize),
-            gray: false,
-            mean: [0.0; 3],
-            std: [1.0; 3],
-        },
-        family: cellmill_core::legacy::model_type_name(mtype)
-            .unwrap_or_default()
-            .to_owned(),
-        scale: String::new(),
-        features: 0,
-        unit_class: UnitClass::legacy().as_str().to_owned(),
-        mtype: Some(mtype),
-        training: None,
-        validation: None,
-        test: None,
-        baseline: None,
-        calibration: None,
-        thresholds: Vec::new(),
-        lineage: Vec::new(),
-        decided: None,
-    }
+    let (file, sha256) = (result.path.clone(), model.sha256.clone());
+    let mut card = ModelCard::of_file(parameters.mid, file, model.bytes, sha256);
+    card.description.clone_from(&job.description);
+    card.classes = result.types.iter().map(class).collect();
+    let side = side.and_then(|it| it.parse().ok());
+    card.input.side = side.unwrap_or(parameters.resize);
+    cellmill_core::legacy::model_type_name(mtype)
+        .unwrap_or_default()
+        .clone_into(&mut card.family);
+    UnitClass::legacy()
+        .as_str()
+        .clone_into(&mut card.unit_class);
+    card.mtype = Some(mtype);
+    card
 }
 
 /// The kind that the predecessor's own trainings make.

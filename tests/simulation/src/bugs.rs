@@ -33,10 +33,14 @@ pub enum Bug {
     RetryRestartsAttempts,
     QueueIsTheTruth,
     FailedCountedAsDone,
+    PreemptionCountedAsFailure,
+    NamedCheckpointDeleted,
+    StepLostOnResume,
+    StopForgotten,
 }
 
 impl Bug {
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 22] = [
         Self::NoFencing,
         Self::CommitWithoutSwap,
         Self::RefusalTakenForLoss,
@@ -55,6 +59,10 @@ impl Bug {
         Self::RetryRestartsAttempts,
         Self::QueueIsTheTruth,
         Self::FailedCountedAsDone,
+        Self::PreemptionCountedAsFailure,
+        Self::NamedCheckpointDeleted,
+        Self::StepLostOnResume,
+        Self::StopForgotten,
     ];
 
     pub const fn as_str(self) -> &'static str {
@@ -77,6 +85,10 @@ impl Bug {
             Self::RetryRestartsAttempts => "a retry counts attempts from 1 again",
             Self::QueueIsTheTruth => "nothing is done about lost messages",
             Self::FailedCountedAsDone => "a failed unit counts as done",
+            Self::PreemptionCountedAsFailure => "a training that gives way counts as failed",
+            Self::NamedCheckpointDeleted => "checkpoints are deleted before the record says so",
+            Self::StepLostOnResume => "a resumed training leaves a step out",
+            Self::StopForgotten => "a later write of the job forgets the stop",
         }
     }
 }
@@ -132,6 +144,24 @@ pub(crate) fn on_the_way_in(process: &Process, call: &mut Call) -> Way {
             if last_attempt(it).is_some_and(|it| it["how"] == "handed back") {
                 it["failures"] = json!(it["failures"].as_u64().unwrap_or_default() + 1);
             }
+        }),
+        Bug::PreemptionCountedAsFailure if is_unit => change(&mut call.body, |it| {
+            if last_attempt(it).is_some_and(|it| it["how"] == "preempted by urgent work") {
+                it["failures"] = json!(it["failures"].as_u64().unwrap_or_default() + 1);
+            }
+        }),
+        // The record goes on naming what is cleared away.
+        Bug::NamedCheckpointDeleted if is_unit && says(call, "state", "leased") => {
+            let known = process.world.state().check.named_checkpoints(&key);
+            change(&mut call.body, |it| {
+                let named = it["checkpoints"].as_array().map_or(0, Vec::len);
+                if named > 0 && known.len() >= named {
+                    it["checkpoints"] = json!(known);
+                }
+            });
+        }
+        Bug::StopForgotten if is_collector && is_job => change(&mut call.body, |it| {
+            it["wishes"]["stop"] = json!(false);
         }),
         Bug::CancelToldBeforeWritten
             if process.machine == API && is_job && says(call, "state", "cancelled") =>

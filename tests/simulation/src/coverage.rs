@@ -70,6 +70,18 @@ pub const JOBS: Form = Form {
         ("cancel", &["assembling", "queued", "running"]),
         ("cancel again", &["cancelled"]),
         ("cancel refused", &["collecting", "done", "failed"]),
+        ("stop", &["queued", "running"]),
+        (
+            "stop refused",
+            &[
+                "assembling",
+                "queued",
+                "running",
+                "collecting",
+                "done",
+                "failed",
+            ],
+        ),
         ("raise", &["assembling", "queued", "running", "collecting"]),
         ("raise refused", &["done", "failed", "cancelled"]),
         ("retry", &["failed"]),
@@ -143,6 +155,7 @@ pub const UNITS: Form = Form {
         ("committed", &["leased", "silent"]),
         ("error", &["leased", "silent"]),
         ("handed back", &["leased", "silent"]),
+        ("preempted", &["leased", "silent"]),
         ("given up", &["silent"]),
         ("ended with its job", &["waiting", "leased", "silent"]),
         (

@@ -6,6 +6,7 @@ use cellmill_core::job::JobState;
 use cellmill_core::random::SplitMix;
 use cellmill_store::fault::Kind;
 
+use crate::names::n_jobs;
 use crate::plan::{Deed, Fate, Home, Item, Lane, MACHINES, Moment, Of, Plan, Verb, WORKERS, When};
 
 const STATES: [JobState; 7] = [
@@ -29,11 +30,12 @@ impl Plan {
             seed,
             home: dice.one_of(&[Home::Bucket, Home::Bucket, Home::Folder]),
             predicts: dice.chance(25),
+            trains: dice.chance(40),
             window: dice.within(2, 6) as usize,
             items: Vec::new(),
             jobs,
         };
-        let n_jobs = plan.jobs.len() + usize::from(plan.predicts);
+        let n_jobs = n_jobs(&plan);
         for _ in 0..dice.within(0, 2) {
             let item = dice.hit(n_jobs);
             plan.items.push(item);
@@ -60,6 +62,7 @@ impl Plan {
         match dice.below(100) {
             0..2 => plan.kill_claimers(),
             2..5 => plan.hold_up_a_hand_back(&mut dice),
+            5..17 if plan.trains => plan.disturb_the_training(&mut dice, n_jobs - 1),
             _ => {}
         }
         if dice.chance(6) {
@@ -73,6 +76,7 @@ impl Plan {
     fn kill_claimers(&mut self) {
         self.jobs = vec![1];
         self.predicts = false;
+        self.trains = false;
         self.items = (0..WORKERS)
             .map(|machine| Item::Call {
                 machine,
@@ -96,13 +100,44 @@ impl Plan {
         });
     }
 
+    /// Something urgent comes while it runs, or somebody wants the best so far, or its worker is gone.
+    fn disturb_the_training(&mut self, dice: &mut Dice, training: usize) {
+        let after = dice.seconds(0, 60);
+        let when = When::Reached(JobState::Running, after);
+        self.items.push(match dice.below(4) {
+            0 => Item::User {
+                job: training,
+                when,
+                verb: Verb::Stop,
+            },
+            1 => Item::Hit {
+                machine: dice.below(WORKERS as u64) as usize,
+                job: training,
+                when,
+                freeze: None,
+            },
+            // The other data set is raised where all workers have something to do.
+            _ => Item::User {
+                job: training - 1,
+                when,
+                verb: Verb::Raise,
+            },
+        });
+    }
+
     fn fail_units(&mut self, dice: &mut Dice) {
         for _ in 0..dice.within(1, 2) {
-            let job = dice.below(self.jobs.len() as u64) as usize;
+            let is_training = self.trains && dice.chance(30);
+            let (job, n_units) = if is_training {
+                (n_jobs(self) - 1, 1)
+            } else {
+                let job = dice.below(self.jobs.len() as u64) as usize;
+                (job, self.jobs[job])
+            };
             let is_permanent = dice.chance(40);
             self.items.push(Item::Failing {
                 job,
-                unit: dice.below(u64::from(self.jobs[job])) as u32,
+                unit: dice.below(u64::from(n_units)) as u32,
                 times: if is_permanent {
                     1
                 } else {
@@ -119,11 +154,21 @@ impl Plan {
                 });
             }
             if dice.chance(75) {
+                let pause = dice.seconds(0, 70);
                 self.items.push(Item::User {
                     job,
-                    when: When::Reached(JobState::Failed, dice.seconds(0, 70)),
+                    when: When::Reached(JobState::Failed, pause),
                     verb: Verb::Retry,
                 });
+                if is_training {
+                    // Soon after: nobody has taken it up yet.
+                    let pause = pause + Duration::from_millis(dice.within(0, 1500));
+                    self.items.push(Item::User {
+                        job,
+                        when: When::Reached(JobState::Failed, pause),
+                        verb: Verb::Stop,
+                    });
+                }
             }
         }
     }
@@ -236,6 +281,7 @@ impl Dice {
         let verb = self.one_of(&[
             Verb::Cancel,
             Verb::Cancel,
+            Verb::Stop,
             Verb::Raise,
             Verb::Retry,
             Verb::Look,

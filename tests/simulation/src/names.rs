@@ -6,12 +6,14 @@ use cellmill_core::keys::JobKind;
 use crate::check::JobName;
 use crate::plan::Plan;
 
-/// The data sets come first, then the prediction.
+/// The data sets come first, then the prediction, then the training.
 pub(crate) fn job_name(plan: &Plan, job: usize) -> JobName {
     let kind = if job < plan.jobs.len() {
         JobKind::Data
-    } else {
+    } else if plan.predicts && job == plan.jobs.len() {
         JobKind::Predict
+    } else {
+        JobKind::Train
     };
     (kind, dir(job))
 }
@@ -26,7 +28,7 @@ pub(crate) fn job_number(dir: &Dir) -> u64 {
 }
 
 pub(crate) fn n_jobs(plan: &Plan) -> usize {
-    plan.jobs.len() + usize::from(plan.predicts)
+    plan.jobs.len() + usize::from(plan.predicts) + usize::from(plan.trains)
 }
 
 /// The batch of a job's images.

@@ -9,7 +9,8 @@ use cellmill_api::views::JobView;
 use cellmill_core::job::{JobParameters, JobState};
 use cellmill_core::keys::JobKind;
 use cellmill_core::messages::UnitClass;
-use cellmill_core::training::PredictParameters;
+use cellmill_core::split::SplitRule;
+use cellmill_core::training::{NetworkSettings, PredictParameters, TrainParameters};
 use http::{Method, Request};
 use http_body_util::Full;
 use serde_json::{Value, json};
@@ -42,7 +43,7 @@ pub(crate) async fn submit_all(world: Arc<World>) {
                     let path = "/api/v1/datasets";
                     ask(&api, Method::POST, path, Some(body)).await.0
                 } else {
-                    submit_prediction(&api, job).await
+                    submit_project(&api, &name).await
                 }
             };
             let status = timeout(PATIENCE, asked).await.unwrap_or(0);
@@ -60,22 +61,42 @@ pub(crate) async fn submit_all(world: Arc<World>) {
     }
 }
 
-async fn submit_prediction(api: &Api, job: usize) -> u16 {
-    let parameters = PredictParameters {
-        ddir: dir(0),
-        did: 1,
-        mid: 100,
-        types: Vec::new(),
-        is_labelled: true,
-        binary: false,
-        target_recall: None,
-        min_side: None,
-        filter_mid: None,
+/// The model that the training makes; the prediction's own is there already.
+pub(crate) const MODEL: u64 = 101;
+
+async fn submit_project(api: &Api, name: &JobName) -> u16 {
+    let parameters = if name.0 == JobKind::Train {
+        JobParameters::Train(TrainParameters {
+            ddir: dir(0),
+            did: 1,
+            mid: MODEL,
+            types: (1..=5).collect(),
+            merge: Vec::new(),
+            resize: 32,
+            time: 0,
+            split: SplitRule::Case,
+            seed: 1,
+            network: NetworkSettings::default(),
+            propose_for: None,
+            shuffle_labels: false,
+        })
+    } else {
+        JobParameters::Predict(PredictParameters {
+            ddir: dir(0),
+            did: 1,
+            mid: 100,
+            types: Vec::new(),
+            is_labelled: true,
+            binary: false,
+            target_recall: None,
+            min_side: None,
+            filter_mid: None,
+        })
     };
     let submission = Submission {
-        parameters: JobParameters::Predict(parameters),
+        parameters,
         description: String::new(),
-        dir: Some(dir(job)),
+        dir: Some(name.1.clone()),
         class: UnitClass::cpu(),
         by: "local".to_owned(),
         project: None,
@@ -159,6 +180,7 @@ pub(crate) async fn act(world: Arc<World>, item: usize) {
             check.acknowledged(at, &name, Some(verb));
         }
         (409, Verb::Cancel) => check.job_table.met("cancel refused", state_text(before)),
+        (409, Verb::Stop) => check.job_table.met("stop refused", state_text(before)),
         (409, Verb::Raise) => check.job_table.met("raise refused", state_text(before)),
         (409, Verb::Retry) => check.job_table.met("retry refused", state_text(before)),
         _ => {}

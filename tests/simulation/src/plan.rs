@@ -15,6 +15,8 @@ pub struct Plan {
     pub jobs: Vec<u32>,
     /// Is a prediction submitted that waits for the first data set?
     pub predicts: bool,
+    /// Is a training submitted that waits for the first data set?
+    pub trains: bool,
     pub window: usize,
     pub items: Vec<Item>,
 }
@@ -140,6 +142,7 @@ pub enum When {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum Verb {
     Cancel,
+    Stop,
     Raise,
     Retry,
     Look,
@@ -149,6 +152,7 @@ impl Verb {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Cancel => "cancel",
+            Self::Stop => "stop",
             Self::Raise => "raise",
             Self::Retry => "retry",
             Self::Look => "look",

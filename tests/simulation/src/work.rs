@@ -8,14 +8,19 @@ use cellmill_core::boxes::BBox;
 use cellmill_core::formats::{CellsListRow, PredictedCell, ProjectInput};
 use cellmill_core::ids::sha256_hex;
 use cellmill_core::job::DataType;
-use cellmill_core::keys::{DatasetFile, JobKind, ObjectKey, PackName, ProjectFile};
+use cellmill_core::keys::{
+    DatasetFile, JobKind, ModelKey, ModelKind, ObjectKey, PackName, ProjectFile,
+};
+use cellmill_core::model::{ModelCard, TrainReport};
 use cellmill_core::snapshot::{InputImage, UnitInput};
 use cellmill_store::Store;
 use cellmill_vision::pack::write_pack;
 use cellmill_worker::{Algorithm, Context, Failure, Outcome, Unit};
 use serde::de::DeserializeOwned;
 
+use crate::bugs::Bug;
 use crate::names::job_number;
+use crate::people::MODEL;
 use crate::plan::Item;
 use crate::world::World;
 
@@ -25,7 +30,7 @@ pub(crate) struct Work(pub(crate) Arc<World>);
 #[async_trait]
 impl Algorithm for Work {
     fn kinds(&self) -> &[JobKind] {
-        &[JobKind::Data, JobKind::Predict]
+        &[JobKind::Data, JobKind::Predict, JobKind::Train]
     }
 
     fn computes(&self) -> bool {
@@ -33,6 +38,11 @@ impl Algorithm for Work {
     }
 
     async fn run(&self, unit: &Unit, context: &mut Context) -> Result<Outcome, Failure> {
+        if unit.key.kind == JobKind::Train {
+            let outcome = train(&self.0, unit, context).await?;
+            self.fail(unit)?;
+            return Ok(outcome);
+        }
         let n = u64::from(unit.key.unit);
         let mut drawn = self
             .0
@@ -75,9 +85,7 @@ impl Work {
             else {
                 continue;
             };
-            let is_it = job_number(&unit.key.dir) == *job as u64
-                && *failing == unit.key.unit
-                && unit.key.kind == JobKind::Data;
+            let is_it = job_number(&unit.key.dir) == *job as u64 && *failing == unit.key.unit;
             let is_healed = *is_healed_by_retry && unit.job.round > 0;
             if !is_it || is_healed || unit.attempt > *times {
                 continue;
@@ -91,6 +99,123 @@ impl Work {
         }
         Ok(())
     }
+}
+
+/// Steps of a training.
+const STEPS: u32 = 8;
+
+/// What a training knows after so many steps, told in a line: each step needs all that came before it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Learned {
+    steps: u32,
+    hash: String,
+}
+
+impl Learned {
+    fn nothing() -> Self {
+        Self {
+            steps: 0,
+            hash: sha256_hex(b"seed"),
+        }
+    }
+
+    fn learn(&mut self) {
+        self.steps += 1;
+        self.hash = sha256_hex(format!("{} {}", self.hash, self.steps).as_bytes());
+    }
+
+    fn line(&self) -> String {
+        format!("{} {}", self.steps, self.hash)
+    }
+
+    fn parse(line: &str) -> Option<Self> {
+        let (steps, hash) = line.split_once(' ')?;
+        Some(Self {
+            steps: steps.parse().ok()?,
+            hash: hash.to_owned(),
+        })
+    }
+}
+
+/// What is wrong with a model: it must be what an undisturbed training knows after as many steps.
+pub(crate) fn wrong_model(model: &[u8], is_stopped: bool) -> Option<String> {
+    let told = String::from_utf8_lossy(model).into_owned();
+    let Some(learned) = Learned::parse(&told) else {
+        return Some(format!("the model is {told}"));
+    };
+    let mut expected = Learned::nothing();
+    for _ in 0..learned.steps {
+        expected.learn();
+    }
+    if learned != expected {
+        return Some(format!(
+            "the model is {told}, undisturbed it is {}",
+            expected.line()
+        ));
+    }
+    let is_whole = learned.steps == STEPS || (is_stopped && learned.steps > 0);
+    (!is_whole).then(|| format!("{} of {STEPS} steps, and nobody stopped it", learned.steps))
+}
+
+async fn train(world: &World, unit: &Unit, context: &mut Context) -> Result<Outcome, Failure> {
+    let mut learned = Learned::nothing();
+    while let Some((checkpoint, bytes)) = context.newest_checkpoint().await? {
+        if let Some(saved) = Learned::parse(&String::from_utf8_lossy(&bytes)) {
+            learned = saved;
+            context.resumed_from(&checkpoint);
+            if world.is_bug(Bug::StepLostOnResume) {
+                learned.steps += 1;
+            }
+            break;
+        }
+        context.drop_checkpoint(&checkpoint, "it can't be read");
+    }
+    let mut drawn = world.drawn(&[5, job_number(&unit.key.dir), u64::from(unit.attempt)]);
+    while learned.steps < STEPS {
+        if context.should_finish() {
+            if learned.steps == 0 {
+                return Err(Failure::NothingToKeep);
+            }
+            break;
+        }
+        // Short pauses in which it looks whether it should stop.
+        for _ in 0..4 {
+            tokio::time::sleep(Duration::from_millis(500 + drawn.below(4000))).await;
+            if context.should_stop() || context.should_finish() {
+                break;
+            }
+        }
+        let is_back = context.is_handed_back();
+        if !is_back {
+            context.check_stop()?;
+            learned.learn();
+            context.report(f64::from(100 * learned.steps / STEPS), "learning");
+        }
+        if is_back || context.is_checkpoint_due() {
+            let is_best = drawn.below(3) == 0;
+            context
+                .write_checkpoint("state", learned.line(), is_best)
+                .await?;
+        }
+        context.check_stop()?;
+    }
+    let model = learned.line();
+    let file = ObjectKey::Model(ModelKey::of_number(ModelKind::Classifier, MODEL)).to_path();
+    let sha256 = sha256_hex(model.as_bytes());
+    let report = TrainReport {
+        v: 1,
+        epochs: Vec::new(),
+        card: ModelCard::of_file(MODEL, file, model.len() as u64, sha256),
+        rival: None,
+    };
+    let report = serde_json::to_vec(&report).unwrap_or_default();
+    let model = context.write_output("model", "model", model).await?;
+    let report = context
+        .write_output("report", "report.json", report)
+        .await?;
+    Ok(Outcome {
+        outputs: vec![model, report],
+    })
 }
 
 async fn input<T: DeserializeOwned>(store: &Store, key: &ObjectKey) -> Result<T, Failure> {

@@ -1,4 +1,4 @@
-//! Some hundred schedules with every test run, and proof that the check bites. Many more: `simulate-jobs`.
+//! A hundred schedules with every test run, and proof that the check bites. Many more: `simulate-jobs`.
 //!
 //! `CELLMILL_SIM_SEED` chooses the first seed, `CELLMILL_SIM_SCHEDULES` how many follow. A seed that fails is made
 //! small and told line by line; `simulate-jobs seed --shrink --seed <seed>` does the same.
@@ -114,6 +114,7 @@ fn a_late_collector_counts_no_failure_of_the_round_before() {
         home: Home::Bucket,
         jobs: vec![3],
         predicts: false,
+        trains: false,
         window: 3,
         items: vec![
             call(COLLECTORS[1], Deed::Fail(Kind::Precondition)),

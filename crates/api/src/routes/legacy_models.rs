@@ -1,11 +1,10 @@
 //! Models of the predecessor: files in the shared folder that only its workers can open.
 
 use axum::extract::State;
-use cellmill_core::document::Stamp;
 use cellmill_core::keys::{ModelKey, NumberKind, ObjectKey};
 use cellmill_core::legacy::model_type_name;
 use cellmill_core::messages::UnitClass;
-use cellmill_core::model::{ModelCard, ModelInput, ModelState};
+use cellmill_core::model::ModelCard;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -84,35 +83,16 @@ pub(crate) async fn register_legacy_model(
         .store
         .take_number(NumberKind::Models, "", &new.description, &person.id)
         .await?;
-    let card = ModelCard {
-        stamp: Stamp::default(),
-        mid,
-        description: new.description,
-        file: file.to_path(),
-        bytes: head.size,
-        sha256: sha256.to_string(),
-        state: ModelState::Ready,
-        classes: Vec::new(),
-        input: ModelInput {
-            side: new.side,
-            gray: false,
-            mean: [0.0; 3],
-            std: [1.0; 3],
-        },
-        family: model_type_name(new.mtype).unwrap_or_default().to_owned(),
-        scale: String::new(),
-        features: 0,
-        unit_class: UnitClass::legacy().as_str().to_owned(),
-        mtype: Some(new.mtype),
-        training: None,
-        validation: None,
-        test: None,
-        baseline: None,
-        calibration: None,
-        thresholds: Vec::new(),
-        lineage: Vec::new(),
-        decided: None,
-    };
+    let mut card = ModelCard::of_file(mid, file.to_path(), head.size, sha256.to_string());
+    card.description = new.description;
+    card.input.side = new.side;
+    model_type_name(new.mtype)
+        .unwrap_or_default()
+        .clone_into(&mut card.family);
+    UnitClass::legacy()
+        .as_str()
+        .clone_into(&mut card.unit_class);
+    card.mtype = Some(new.mtype);
     let key = card_key(mid);
     let stored = app.store.create(&key, card).await?.into_stored();
     let details = json!({ "file": stored.value.file, "sha256": stored.value.sha256 });

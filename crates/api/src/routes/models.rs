@@ -4,7 +4,6 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use cellmill_core::classes::MAX_CLASS_ID;
-use cellmill_core::document::Stamp;
 use cellmill_core::ids::TableName;
 use cellmill_core::keys::{ModelKey, ModelKind, NumberKind, ObjectKey};
 use cellmill_core::messages::UnitClass;
@@ -337,13 +336,9 @@ pub(crate) async fn import_model(
         .take_number(kind, "", &new.description, &person.id)
         .await?;
     let unit_class = new.unit_class.unwrap_or_else(UnitClass::cpu);
+    let file = ObjectKey::Model(model_key(mid)).to_path();
     let card = ModelCard {
-        stamp: Stamp::default(),
-        mid,
         description: new.description,
-        file: ObjectKey::Model(model_key(mid)).to_path(),
-        bytes: new.bytes,
-        sha256: sha256.to_string(),
         state: ModelState::Uploading,
         classes: new.classes,
         input: new.input,
@@ -351,15 +346,7 @@ pub(crate) async fn import_model(
         scale: new.scale,
         features: new.features,
         unit_class: unit_class.as_str().to_owned(),
-        mtype: None,
-        training: None,
-        validation: None,
-        test: None,
-        baseline: None,
-        calibration: None,
-        thresholds: Vec::new(),
-        lineage: Vec::new(),
-        decided: None,
+        ..ModelCard::of_file(mid, file, new.bytes, sha256.to_string())
     };
     let key = card_key(mid);
     let stored = app.store.create(&key, card).await?.into_stored();

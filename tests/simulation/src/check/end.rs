@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cellmill_core::document::Document as _;
 use cellmill_core::job::{JobRecord, JobState};
-use cellmill_core::keys::ObjectKey;
+use cellmill_core::keys::{JobKind, ModelKey, ModelKind, ObjectKey};
 use cellmill_core::messages::CollectHint;
 use cellmill_fn_collect::Collect;
 use cellmill_queue::{MemoryQueue, Settings};
@@ -14,6 +14,8 @@ use cellmill_store::{Decision, Store};
 use futures::TryStreamExt as _;
 
 use super::{JobName, Violation, result_of, state_text};
+use crate::people::MODEL;
+use crate::work::wrong_model;
 use crate::world::World;
 
 /// Checks the end of a schedule. `bare` is the store without any gate.
@@ -42,14 +44,31 @@ pub(crate) async fn at_rest(world: &World, bare: &Store) {
     }
     for (name, state) in ended {
         let broken = match state {
-            JobState::Done => wrong_result(bare, &name).await,
+            JobState::Done => match wrong_result(bare, &name).await {
+                None if name.0 == JobKind::Train => wrong_training(bare, &name).await,
+                wrong => wrong,
+            },
             _ => None,
         };
         if let Some(what) = broken {
-            let rule = "the result is a pure function of the committed units";
+            let rule = if what.starts_with("the model is") || what.contains("nobody stopped it") {
+                "a training goes on to the same bits"
+            } else {
+                "the result is a pure function of the committed units"
+            };
             world.state().check.broken(at, rule, what);
         }
     }
+}
+
+/// Is the model what a training gives that nobody disturbs?
+async fn wrong_training(bare: &Store, name: &JobName) -> Option<String> {
+    let key = ObjectKey::job(name.0, &name.1);
+    let job = bare.read::<JobRecord>(&key).await.ok().flatten()?.value;
+    let is_stopped = job.history.iter().any(|it| it.what.contains("stopped by"));
+    let key = ObjectKey::Model(ModelKey::of_number(ModelKind::Classifier, MODEL));
+    let model = bare.get_bytes(&key).await.unwrap_or_default();
+    wrong_model(&model, is_stopped)
 }
 
 /// Collects the job once more, undisturbed, and compares.
@@ -108,7 +127,7 @@ async fn results(bare: &Store, name: &JobName) -> Vec<(String, Bytes)> {
             .ok()
             .flatten()
             .is_some_and(|key| result_of(&key).is_some());
-        if is_result || (it.key == info && name.0 == cellmill_core::keys::JobKind::Data) {
+        if is_result || (it.key == info && name.0 == JobKind::Data) {
             let bytes = bare.get_bytes(&it.key).await.unwrap_or_default();
             found.push((it.key, bytes));
         }

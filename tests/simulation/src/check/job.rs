@@ -101,7 +101,9 @@ impl Checker {
             self.broken(at, "a mark comes before its round", change());
         }
         let wishes = (&before.wishes, &after.wishes);
-        if (wishes.0.cancel && !wishes.1.cancel) || (wishes.0.urgent && !wishes.1.urgent) {
+        let is_stop_lost = wishes.0.stop && !wishes.1.stop && after.round == before.round;
+        let is_urgency_lost = wishes.0.urgent && !wishes.1.urgent;
+        if is_stop_lost || is_urgency_lost || (wishes.0.cancel && !wishes.1.cancel) {
             self.broken(at, "a wish stays", change());
         }
         self.check_bits(at, name, before, after, &change);
@@ -190,12 +192,16 @@ impl Checker {
         let job = self.job(name);
         let state = job.state();
         let is_urgent = job.record.as_ref().is_some_and(|it| it.wishes.urgent);
+        let is_stopped = job.record.as_ref().is_some_and(|it| it.wishes.stop);
+        let round = job.record.as_ref().map_or(0, |it| it.round);
         let is_kept = match verb {
             None => state.is_some(),
             Some(Verb::Cancel) => {
                 job.cancel_acknowledged.get_or_insert(at);
                 state == Some(JobState::Cancelled)
             }
+            // A retry that came in between wants the whole again.
+            Some(Verb::Stop) => is_stopped || state == Some(JobState::Cancelled) || round > 0,
             Some(Verb::Raise) => is_urgent,
             Some(Verb::Retry | Verb::Look) => true,
         };
@@ -267,6 +273,9 @@ fn events(before: Option<&JobRecord>, after: &JobRecord) -> Vec<&'static str> {
     }
     if !before.wishes.urgent && after.wishes.urgent {
         events.push("raise");
+    }
+    if !before.wishes.stop && after.wishes.stop {
+        events.push("stop");
     }
     if before.state != Failed && after.state == Failed && before.units != after.units {
         events.push("units counted");

@@ -6,10 +6,11 @@ mod job;
 mod messages;
 mod unit;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
+use cellmill_core::checkpoint;
 use cellmill_core::ids::Dir;
 use cellmill_core::job::{JobRecord, JobState};
 use cellmill_core::keys::{DatasetFile, JobKind, ObjectKey, ProjectFile, UnitKey};
@@ -42,6 +43,8 @@ pub(crate) struct Checker {
     pub(crate) units: BTreeMap<UnitKey, UnitSeen>,
     /// The bytes of result files.
     results: BTreeMap<String, Bytes>,
+    /// Keys of the checkpoints that are there.
+    checkpoints: BTreeSet<String>,
     pub(crate) job_table: Table,
     pub(crate) unit_table: Table,
     /// Units that processes held when they began to stand still.
@@ -90,8 +93,17 @@ pub(crate) fn job_of(key: &ObjectKey) -> Option<JobName> {
     }
 }
 
-/// The job whose result file lies under this key.
-fn result_of(key: &ObjectKey) -> Option<JobName> {
+/// Whose result a file is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ResultOf {
+    /// Of the job of this directory.
+    Dir(Dir),
+    /// Of the training: its model lies among all others.
+    Training,
+}
+
+/// Whose result file lies under this key; `None`: it is none.
+fn result_of(key: &ObjectKey) -> Option<ResultOf> {
     match key {
         ObjectKey::Dataset(
             dir,
@@ -99,11 +111,15 @@ fn result_of(key: &ObjectKey) -> Option<JobName> {
             | DatasetFile::Info2
             | DatasetFile::Packs
             | DatasetFile::Log,
-        ) => Some((JobKind::Data, dir.clone())),
-        ObjectKey::Project(
+        )
+        | ObjectKey::Project(
             dir,
-            ProjectFile::Predict2 { .. } | ProjectFile::Labels(_) | ProjectFile::Log,
-        ) => Some((JobKind::Predict, dir.clone())),
+            ProjectFile::Predict2 { .. }
+            | ProjectFile::Labels(_)
+            | ProjectFile::Model
+            | ProjectFile::Log,
+        ) => Some(ResultOf::Dir(dir.clone())),
+        ObjectKey::Model(_) | ObjectKey::ModelCard(_) => Some(ResultOf::Training),
         _ => None,
     }
 }
@@ -197,13 +213,27 @@ impl Checker {
                 self.job_written(by, at, &name, body)
             }
             (Some(body), key) if result_of(key).is_some() => {
-                let name = result_of(key).expect("asked just now");
-                self.result_written(at, &name, &call.key, body);
+                let of = result_of(key).expect("asked just now");
+                let is_it = |name: &&JobName| match &of {
+                    ResultOf::Dir(dir) => name.1 == *dir,
+                    ResultOf::Training => name.0 == JobKind::Train,
+                };
+                if let Some(name) = self.jobs.keys().find(is_it).cloned() {
+                    self.result_written(at, &name, &call.key, body);
+                }
                 None
             }
             (_, ObjectKey::Active { kind, dir, round }) => {
                 let name = (*kind, dir.clone());
                 self.mark_changed(at, &name, *round, call.body.is_some());
+                None
+            }
+            (Some(_), ObjectKey::UnitOutput { unit, .. }) if checkpoint::is_of(unit, &call.key) => {
+                self.checkpoints.insert(call.key.clone());
+                None
+            }
+            (None, ObjectKey::UnitOutput { unit, .. }) if checkpoint::is_of(unit, &call.key) => {
+                self.checkpoint_deleted(at, unit, &call.key);
                 None
             }
             (None, ObjectKey::UnitOutput { unit, attempt, .. }) => {

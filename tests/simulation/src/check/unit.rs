@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use cellmill_core::checkpoint::Checkpoint;
 use cellmill_core::job::JobState;
-use cellmill_core::keys::UnitKey;
+use cellmill_core::keys::{JobKind, ObjectKey, UnitKey};
 use cellmill_core::unit::{UnitRecord, UnitState};
 
 use super::{Checker, LEASE};
@@ -24,6 +25,7 @@ enum Step {
     Committed,
     Error,
     HandedBack,
+    Preempted,
     GivenUp,
     EndedWithJob,
 }
@@ -114,7 +116,7 @@ impl Checker {
         let is_holder = before.owner.as_ref() == Some(&by.worker_id());
         let needs_holder = matches!(
             step,
-            Step::Beat | Step::Committed | Step::Error | Step::HandedBack
+            Step::Beat | Step::Committed | Step::Error | Step::HandedBack | Step::Preempted
         );
         if needs_holder && !is_holder {
             self.broken(at, "only its holder writes a unit", change());
@@ -130,6 +132,14 @@ impl Checker {
             let job = self.job(&(key.kind, key.dir.clone())).state();
             if !job.is_some_and(|it| it.is_ended() || it == JobState::Collecting) {
                 self.broken(at, "a unit is cancelled only with its job", change());
+            }
+        }
+        if step == Step::Preempted && (key.kind != JobKind::Train || after.checkpoints.is_empty()) {
+            self.broken(at, "only a training with a checkpoint gives way", change());
+        }
+        for it in &after.checkpoints {
+            if !before.checkpoints.contains(it) && !self.checkpoints.contains(&it.key) {
+                self.broken(at, "only checkpoints that are there are named", change());
             }
         }
         let is_new_round = after.round > before.round;
@@ -173,6 +183,27 @@ impl Checker {
         }
     }
 
+    /// Of the unit whose record lies under this key, as its record names them.
+    pub(crate) fn named_checkpoints(&self, key: &ObjectKey) -> Vec<Checkpoint> {
+        let ObjectKey::Unit(unit) = key else {
+            return Vec::new();
+        };
+        let record = self.units.get(unit).and_then(|it| it.record.as_ref());
+        record.map_or(Vec::new(), |it| it.checkpoints.clone())
+    }
+
+    pub(super) fn checkpoint_deleted(&mut self, at: Duration, unit: &UnitKey, key: &str) {
+        self.checkpoints.remove(key);
+        let record = self.unit(unit).record.as_ref();
+        let is_named = record.is_some_and(|it| {
+            let is_open = !it.state.is_ended();
+            is_open && it.checkpoints.iter().any(|it| it.key == key)
+        });
+        if is_named {
+            self.broken(at, "a checkpoint that is named stays", key.to_owned());
+        }
+    }
+
     pub(super) fn output_deleted(&mut self, at: Duration, key: &UnitKey, attempt: u32) {
         let newest = self.unit(key).record.as_ref().map(|it| it.attempt);
         if newest.is_some_and(|it| it <= attempt) {
@@ -200,6 +231,7 @@ fn step(before: Option<&UnitRecord>, after: &UnitRecord) -> Option<Step> {
         (Leased, Leased) if is_same => Some(Step::Beat),
         (Leased, Done) if is_same => Some(Step::Committed),
         (Leased, Waiting) if is_same && how == "handed back" => Some(Step::HandedBack),
+        (Leased, Waiting) if is_same && how.starts_with("preempted") => Some(Step::Preempted),
         (Leased, Waiting | Failed) if is_same && how.starts_with("error") => Some(Step::Error),
         (Leased, Failed) if is_same => Some(Step::GivenUp),
         (Leased | Waiting, Cancelled) if is_same => Some(Step::EndedWithJob),
@@ -215,6 +247,7 @@ impl Step {
             Self::Committed => "committed",
             Self::Error => "error",
             Self::HandedBack => "handed back",
+            Self::Preempted => "preempted",
             Self::GivenUp => "given up",
             Self::EndedWithJob => "ended with its job",
         }
