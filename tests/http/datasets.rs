@@ -13,9 +13,13 @@ use crate::server::{Server, bmp, image};
 /// A server with one image in batch `b1`, case `c1`.
 pub(crate) async fn with_image() -> Server {
     let server = Server::start().await;
+    upload_image(&server).await;
+    server
+}
+
+pub(crate) async fn upload_image(server: &Server) {
     let bytes = bmp(20, 10, 7);
     server.upload(&image("a.bmp", &bytes), &bytes).await;
-    server
 }
 
 /// Changes a job as the functions would.

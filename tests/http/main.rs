@@ -10,6 +10,7 @@ mod images;
 mod jobs;
 mod label_types;
 mod legacy;
+mod metrics;
 mod models;
 mod names;
 mod projects;

@@ -27,7 +27,7 @@ async fn with_job() -> Server {
     server
 }
 
-async fn with_worker(server: &Server, class: UnitClass) {
+pub(crate) async fn with_worker(server: &Server, class: UnitClass) {
     let id = WorkerId::parse("lab-1").unwrap();
     let record = WorkerRecord {
         stamp: Stamp::default(),

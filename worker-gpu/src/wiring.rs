@@ -109,9 +109,14 @@ pub async fn run(
     if let Some(address) = settings.health {
         // Several beats may fail before anybody should worry, and an idle worker asks its queues more often.
         let limit = settings.timing.lease() * 4;
-        tell_health(address, worker.pulse(), limit, shutdown.clone())
-            .await
-            .map_err(Error::Health)?;
+        let told = tell_health(
+            address,
+            worker.pulse(),
+            limit,
+            worker.metrics(),
+            shutdown.clone(),
+        );
+        told.await.map_err(Error::Health)?;
     }
     let protection = tokio::spawn(protect(worker.held(), shutdown.clone()));
     let ended = worker.run(shutdown).await.map_err(Error::Worker);

@@ -17,6 +17,7 @@ use cellmill_store::{Head, Store};
 use chrono::{DateTime, FixedOffset, Offset as _, Utc};
 
 use crate::person::Identify;
+use crate::routes::metrics::Metrics;
 
 /// Is told of every upload that this api stored itself. On AWS the bucket tells, and nothing is to do.
 #[async_trait::async_trait]
@@ -79,6 +80,8 @@ pub struct Settings {
     pub hosts: Vec<String>,
     /// Serve the predecessor's workers, to this machine and where the store is a folder. Off.
     pub legacy_workers: bool,
+    /// How long a look that `/metrics` took is told again, 10 s. `None`: the figures are not told here.
+    pub metrics: Option<Duration>,
 }
 
 impl Default for Settings {
@@ -96,6 +99,7 @@ impl Default for Settings {
             time_zone: Utc.fix(),
             hosts: Vec::new(),
             legacy_workers: false,
+            metrics: Some(Duration::from_secs(10)),
         }
     }
 }
@@ -138,14 +142,23 @@ pub(crate) struct Inner {
     parts: ApiParts,
     /// The milliseconds of the last case id.
     last_case_ms: AtomicI64,
+    metrics: Metrics,
 }
 
 impl App {
     pub(crate) fn new(parts: ApiParts) -> Self {
+        // Now is the start that the figures tell.
+        cellmill_service::metrics::process(&mut cellmill_service::metrics::Page::default());
         Self(Arc::new(Inner {
             parts,
             last_case_ms: AtomicI64::new(0),
+            metrics: Metrics::default(),
         }))
+    }
+
+    /// What this process counted.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.0.metrics
     }
 
     /// The uploads in parts.

@@ -25,7 +25,7 @@ pub struct Unidentified;
 /// Finds out who sent a request, by its headers.
 #[async_trait::async_trait]
 pub trait Identify: Send + Sync + 'static {
-    /// Asked once for each request below `/api/v1`, before its body is read.
+    /// Asked once for each request below `/api/v1`, and for figures, before its body is read.
     async fn identify(&self, request: &Parts) -> Result<Person, Unidentified>;
 }
 

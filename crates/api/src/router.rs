@@ -34,6 +34,10 @@ pub fn router(parts: ApiParts) -> axum::Router {
         .layer(middleware::from_fn_with_state(app.clone(), edge::guard))
         .layer(CatchPanicLayer::custom(edge::panicked))
         .layer(middleware::from_fn(edge::finish))
+        .layer(middleware::from_fn_with_state(
+            app.clone(),
+            routes::metrics::count,
+        ))
         .with_state(app)
 }
 

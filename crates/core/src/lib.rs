@@ -19,6 +19,7 @@ pub mod keys;
 pub mod label;
 pub mod legacy;
 pub mod legacy_files;
+pub mod load;
 pub mod machine;
 pub mod matching;
 pub mod messages;

@@ -1,4 +1,5 @@
-//! `GET /health` on loopback: is this process at work? For the container's own health check, never for the network.
+//! `GET /health` and `GET /metrics` on loopback: is this process at work, and what did it do? For the container's own
+//! health check and a collector on the same machine, never for the network.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,6 +14,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+use crate::metrics::{self, Page, Source};
 
 /// The last sign of life. Clones are the same one.
 #[derive(Clone, Debug)]
@@ -65,12 +68,13 @@ pub enum HealthError {
     },
 }
 
-/// Answers on `address` until the shutdown: 200 while the pulse is younger than `limit`, 503 after that. Returns
-/// the address, whose port may have been 0.
+/// Answers on `address` until the shutdown: 200 while the pulse is younger than `limit`, 503 after that; and the
+/// figures of `source`. Returns the address, whose port may have been 0.
 pub async fn tell_health(
     address: SocketAddr,
     pulse: Pulse,
     limit: Duration,
+    source: Source,
     shutdown: CancellationToken,
 ) -> Result<SocketAddr, HealthError> {
     if !address.ip().is_loopback() {
@@ -79,23 +83,31 @@ pub async fn tell_health(
     let failed = |source| HealthError::Listen { address, source };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
+    // Now is the start that they tell.
+    metrics::process(&mut Page::default());
     tokio::spawn(async move {
-        let serving = serve(&listener, &pulse, limit);
+        let serving = serve(&listener, &pulse, limit, &source);
         shutdown.run_until_cancelled(serving).await;
     });
     Ok(bound)
 }
 
-async fn serve(listener: &TcpListener, pulse: &Pulse, limit: Duration) {
+async fn serve(listener: &TcpListener, pulse: &Pulse, limit: Duration, source: &Source) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let pulse = pulse.clone();
+        let (pulse, source) = (pulse.clone(), Arc::clone(source));
         let answer = service_fn(move |request: Request<Incoming>| {
-            let answer = answer(request.method(), request.uri().path(), pulse.age(), limit);
-            async move { Ok::<_, std::convert::Infallible>(answer) }
+            let (age, source) = (pulse.age(), Arc::clone(&source));
+            async move {
+                let answer = match (request.method(), request.uri().path()) {
+                    (&Method::GET | &Method::HEAD, "/metrics") => figures(source, age).await,
+                    (method, path) => answer(method, path, age, limit),
+                };
+                Ok::<_, std::convert::Infallible>(answer)
+            }
         });
         tokio::spawn(async move {
             // A client that goes away is no business of ours.
@@ -103,6 +115,30 @@ async fn serve(listener: &TcpListener, pulse: &Pulse, limit: Duration) {
                 .serve_connection(TokioIo::new(stream), answer)
                 .await;
         });
+    }
+}
+
+/// What `source` tells, with what every program tells. It may look at the machine, which takes some milliseconds.
+async fn figures(source: Source, age: Duration) -> Response<Full<Bytes>> {
+    let told = tokio::task::spawn_blocking(move || {
+        let mut page = Page::default();
+        metrics::process(&mut page);
+        page.family(
+            "cellmill_last_sign_age_seconds",
+            metrics::Kind::Gauge,
+            "Seconds since storage or queue last answered this process.",
+        )
+        .set(&[], age.as_secs_f64());
+        source(&mut page);
+        page.to_text()
+    });
+    match told.await {
+        Ok(text) => respond(StatusCode::OK, metrics::CONTENT_TYPE, text),
+        Err(_) => respond(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "text/plain",
+            "the figures can't be told\n".to_owned(),
+        ),
     }
 }
 
@@ -116,11 +152,15 @@ fn answer(method: &Method, path: &str, age: Duration, limit: Duration) -> Respon
         "{{\"status\":\"{word}\",\"last_sign_s\":{}}}\n",
         age.as_secs()
     );
+    respond(status, "application/json", body)
+}
+
+fn respond(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
     response.headers_mut().insert(
         hyper::header::CONTENT_TYPE,
-        hyper::header::HeaderValue::from_static("application/json"),
+        hyper::header::HeaderValue::from_static(content_type),
     );
     response
 }
@@ -130,6 +170,10 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
+
+    fn nothing() -> Source {
+        Arc::new(|_| {})
+    }
 
     async fn ask(address: SocketAddr, path: &str) -> String {
         let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
@@ -148,6 +192,7 @@ mod tests {
             any,
             Pulse::default(),
             Duration::from_mins(1),
+            nothing(),
             shutdown.clone(),
         );
         let fresh = fresh.await.unwrap();
@@ -160,6 +205,7 @@ mod tests {
             any,
             silent.clone(),
             Duration::from_millis(1),
+            nothing(),
             shutdown.clone(),
         );
         let old = old.await.unwrap();
@@ -174,6 +220,7 @@ mod tests {
             open,
             Pulse::default(),
             Duration::MAX,
+            nothing(),
             CancellationToken::new(),
         )
         .await;
@@ -181,5 +228,39 @@ mod tests {
             matches!(told, Err(HealthError::NotLoopback { .. })),
             "{told:?}"
         );
+    }
+
+    #[tokio::test]
+    async fn figures_are_told_beside_the_health() {
+        let shutdown = CancellationToken::new();
+        let source: Source = Arc::new(|page| {
+            page.family("x_units_total", metrics::Kind::Counter, "Units.")
+                .count(&[("end", "done")], 2);
+        });
+        let told = tell_health(
+            "127.0.0.1:0".parse().unwrap(),
+            Pulse::default(),
+            Duration::from_mins(1),
+            source,
+            shutdown.clone(),
+        );
+        let text = ask(told.await.unwrap(), "/metrics").await;
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        let head = head.to_lowercase();
+        assert!(
+            head.contains("content-type: text/plain; version=0.0.4"),
+            "{head}"
+        );
+        for name in [
+            "cellmill_build_info{version=",
+            "process_start_time_seconds ",
+            "cellmill_last_sign_age_seconds ",
+            "x_units_total{end=\"done\"} 2",
+        ] {
+            let found = body.lines().filter(|it| it.starts_with(name)).count();
+            assert_eq!(found, 1, "{name}: {body}");
+        }
+        shutdown.cancel();
     }
 }

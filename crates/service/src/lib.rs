@@ -4,6 +4,7 @@
 
 pub mod health;
 mod log;
+pub mod metrics;
 pub mod redact;
 mod report;
 pub mod settings;

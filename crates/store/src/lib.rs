@@ -9,6 +9,7 @@
 //! [`Stamp`]: cellmill_core::document::Stamp
 
 pub mod accept;
+mod calls;
 mod chance;
 mod classes;
 pub mod clock;
@@ -38,6 +39,7 @@ pub mod suite;
 #[cfg(test)]
 mod homes;
 
+pub use calls::Calls;
 pub use error::{Cause, Error};
 pub use key::AsKey;
 pub use memory::MemoryStore;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use object_store::ObjectStore;
 
+use crate::calls::{Calls, Counted};
 use crate::chance::Chance;
 use crate::clock::{Clock, GivenClock};
 use crate::folder::FolderStore;
@@ -18,6 +19,7 @@ pub struct Store {
     clock: Clock,
     pub(crate) chance: Chance,
     root: Option<Arc<FsPath>>,
+    calls: Arc<Calls>,
 }
 
 impl Store {
@@ -52,12 +54,7 @@ impl Store {
         let config = cellmill_aws::load().await;
         let (objects, clock) = crate::s3::open(bucket, &config).map_err(failed)?;
         objects.check().await.map_err(|it| failed(it.into()))?;
-        Ok(Self {
-            objects: Arc::new(objects),
-            clock: Clock::Storage(clock),
-            chance: Chance::System,
-            root: None,
-        })
+        Ok(Self::of(Arc::new(objects), Clock::Storage(clock)))
     }
 
     /// Opens the folder `root`, which must be on a local disk and writable, making it if it is not there.
@@ -70,10 +67,8 @@ impl Store {
             })?;
         let root: Arc<FsPath> = folder.root().into();
         Ok(Self {
-            objects: Arc::new(folder),
-            clock: Clock::System,
-            chance: Chance::System,
             root: Some(root),
+            ..Self::of(Arc::new(folder), Clock::System)
         })
     }
 
@@ -85,11 +80,10 @@ impl Store {
     /// A new, empty store whose stamps `clock` makes, with pauses and ids drawn from `seed`: nothing about it comes
     /// from this machine, so that what happens over it can be repeated.
     pub fn memory_at(clock: GivenClock, seed: u64) -> Self {
+        let objects = MemoryStore::stamped_by(Arc::clone(&clock));
         Self {
-            objects: Arc::new(MemoryStore::stamped_by(Arc::clone(&clock))),
-            clock: Clock::Given(clock),
             chance: Chance::seeded(seed),
-            root: None,
+            ..Self::of(Arc::new(objects), Clock::Given(clock))
         }
     }
 
@@ -107,11 +101,17 @@ impl Store {
     ///
     /// The object store must honour [`CreateOnly`](crate::CreateOnly) in multipart uploads, as those of this crate do.
     pub fn over(objects: Arc<dyn ObjectStore>) -> Self {
+        Self::of(objects, Clock::System)
+    }
+
+    fn of(objects: Arc<dyn ObjectStore>, clock: Clock) -> Self {
+        let (objects, calls) = Counted::over(objects);
         Self {
             objects,
-            clock: Clock::System,
+            clock,
             chance: Chance::System,
             root: None,
+            calls,
         }
     }
 
@@ -132,6 +132,11 @@ impl Store {
     /// An id that nothing else has, whose beginning is the store's time.
     pub fn fresh_id(&self) -> ulid::Ulid {
         self.chance.ulid(self.now())
+    }
+
+    /// How often this store was called, by this handle and its clones.
+    pub fn calls(&self) -> &Calls {
+        &self.calls
     }
 
     /// Whether objects keep what their sender declared of them ([`Head::declared_sha256`](crate::Head)): so that

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::claim::Lease;
+use crate::tally::Tally;
 use crate::{Algorithm, Error, Options, Parts};
 
 /// The parts, the options and the little state of a worker.
@@ -31,6 +32,7 @@ pub(crate) struct Inner {
     pub(crate) held: watch::Sender<usize>,
     /// The last time that store or queue answered.
     pub(crate) pulse: Pulse,
+    pub(crate) tally: Tally,
     /// When an idle slot looks for forgotten units next.
     sweep_due: Mutex<Instant>,
     /// Urgent units that are claimed already, for the slots whose unit goes back for them.
@@ -79,6 +81,7 @@ impl Inner {
             current: Mutex::default(),
             held: watch::Sender::new(0),
             pulse: Pulse::default(),
+            tally: Tally::default(),
             sweep_due: Mutex::new(Instant::now()),
             urgent: Mutex::default(),
         })
@@ -97,6 +100,7 @@ impl Inner {
             units.len()
         };
         self.held.send_replace(n_held);
+        self.tally.begun(unit);
         WorkingOn {
             worker: self,
             unit: unit.clone(),
@@ -167,6 +171,7 @@ impl Drop for WorkingOn<'_> {
             units.len()
         };
         self.worker.held.send_replace(n_held);
+        self.worker.tally.over(&self.unit);
     }
 }
 

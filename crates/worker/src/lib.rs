@@ -19,6 +19,7 @@ mod options;
 mod registry;
 mod run;
 mod sweep;
+mod tally;
 mod worker_loop;
 
 #[cfg(test)]

@@ -275,6 +275,7 @@ impl Inner {
         unit: &UnitRecord,
         job: &JobRecord,
     ) -> Result<(), Error> {
+        self.tally.written(unit);
         match unit.state {
             UnitState::Done | UnitState::Failed => self.say_ended(&lease.key).await,
             UnitState::Waiting => self.send_hint(lease, unit, job).await,

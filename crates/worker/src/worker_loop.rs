@@ -7,6 +7,7 @@ use cellmill_core::keys::UnitKey;
 use cellmill_core::messages::UnitHint;
 use cellmill_queue::{QueueName, Received};
 use cellmill_service::health::Pulse;
+use cellmill_service::metrics::Source;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -50,6 +51,12 @@ impl WorkerLoop {
     /// Its last sign of life: that store or queue answered it.
     pub fn pulse(&self) -> Pulse {
         self.inner.pulse.clone()
+    }
+
+    /// What it did so far and how its machine is, for a collector of figures.
+    pub fn metrics(&self) -> Source {
+        let inner = Arc::clone(&self.inner);
+        Arc::new(move |page| inner.tell(page))
     }
 
     /// Works until `shutdown` is cancelled; then hands its units back and returns within 30 s.

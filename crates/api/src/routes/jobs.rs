@@ -57,9 +57,18 @@ pub(super) async fn view(app: &App, job: &Versioned<JobRecord>) -> Result<JobVie
         JobState::Queued | JobState::Running => open_units(&app.store, &job.value).await?,
         _ => Vec::new(),
     };
+    view_with(app, job, &units).await
+}
+
+/// The view of a job whose open units were read already.
+pub(super) async fn view_with(
+    app: &App,
+    job: &Versioned<JobRecord>,
+    units: &[Versioned<UnitRecord>],
+) -> Result<JobView, Error> {
     let now = app.store.now();
     let timing = lease_of(app, &job.value, units.first().map(|it| &it.value));
-    let mut view = JobView::of(job, &units, now, timing);
+    let mut view = JobView::of(job, units, now, timing);
     if let (Some(error), Some(why)) = (&view.error, unit_error(&app.store, &job.value).await?) {
         view.error = Some(format!("{error}: {why}"));
     }
@@ -93,7 +102,10 @@ async fn unit_error(store: &Store, job: &JobRecord) -> Result<Option<String>, Er
 }
 
 /// The records of units that were claimed and have no bit in the job yet: about as many as workers.
-async fn open_units(store: &Store, job: &JobRecord) -> Result<Vec<Versioned<UnitRecord>>, Error> {
+pub(super) async fn open_units(
+    store: &Store,
+    job: &JobRecord,
+) -> Result<Vec<Versioned<UnitRecord>>, Error> {
     let prefix = Prefix::UnitsOfJob(job.dir.clone()).to_path();
     let level = store.list_level(&prefix).await?;
     let open = level.objects.iter().filter_map(|listed| {
@@ -134,7 +146,7 @@ impl Counted {
 }
 
 /// The kinds that are counted together, in the order of the list of jobs.
-const COUNTED: [(NumberKind, &[JobKind]); 2] = [
+pub(super) const COUNTED: [(NumberKind, &[JobKind]); 2] = [
     (NumberKind::Datasets, &[JobKind::Data]),
     (
         NumberKind::Projects,

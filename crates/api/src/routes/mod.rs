@@ -13,6 +13,7 @@ mod label_types;
 mod labels;
 pub(crate) mod legacy;
 mod legacy_models;
+pub(crate) mod metrics;
 mod model_file;
 mod models;
 mod network_rules;
@@ -97,5 +98,6 @@ pub(crate) fn personal() -> OpenApiRouter<App> {
         .routes(routes!(jobs::raise_job))
         .routes(routes!(jobs::retry_job))
         .routes(routes!(workers::list_workers))
+        .routes(routes!(metrics::metrics))
         .routes(routes!(why::why))
 }

@@ -58,7 +58,7 @@ variables! {
     HEALTH:
         "",
         "an address of this machine and a port such as `127.0.0.1:8751`",
-        "Where a worker tells whether it is at work, `GET /health`; unset: nowhere.";
+        "Where a worker tells whether it is at work, `GET /health`, and its figures, `GET /metrics`; unset: nowhere.";
     LEASE_S:
         "50",
         "seconds from 5 to 3600, from 10 on S3",
