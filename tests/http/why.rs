@@ -10,7 +10,7 @@ use cellmill_core::records::WorkerRecord;
 use serde_json::{Value, json};
 
 use crate::datasets::{apply, with_image};
-use crate::server::Server;
+use crate::server::{Server, escaped, points};
 
 const DIR: &str = "DkxD9Kjl";
 
@@ -46,6 +46,11 @@ pub(crate) async fn with_worker(server: &Server, class: UnitClass) {
     };
     let key = ObjectKey::Worker(id);
     server.store.create(&key, record).await.unwrap();
+}
+
+fn whats(why: &Value) -> Vec<&str> {
+    let events = why["events"].as_array().unwrap().iter();
+    events.filter_map(|it| it["what"].as_str()).collect()
 }
 
 async fn why(server: &Server, subject: &str) -> Value {
@@ -100,13 +105,14 @@ async fn why_answers_for_a_job_and_a_unit_of_it() {
         answer.contains("no live worker serves class `cpu`"),
         "{answer}"
     );
-    let events: Vec<&str> = of_job["events"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter_map(|it| it["what"].as_str())
-        .collect();
-    assert_eq!(events, ["accepted from local", "assembled into 2 units"]);
+    assert_eq!(
+        whats(&of_job),
+        [
+            "accepted from local",
+            r#"audit trail: data.create {"number":1}"#,
+            "assembled into 2 units"
+        ]
+    );
     let of_unit = why(&server, &format!("{DIR}/data-00001")).await;
     let answer = of_unit["answer"][0].as_str().unwrap();
     assert!(answer.starts_with("nobody has claimed it yet"), "{answer}");
@@ -130,5 +136,89 @@ async fn why_answers_for_files_and_refuses_what_is_none() {
             .as_str()
             .unwrap()
             .contains("DkxD9Kjl/train")
+    );
+}
+
+#[tokio::test]
+async fn why_weaves_in_who_did_what_to_the_job_and_to_no_other() {
+    let server = with_job().await;
+    let other = json!({"batches": ["b1"], "dir": "other000"});
+    assert_eq!(server.post("/api/v1/datasets", &other).await.status, 201);
+    let raise = format!("/api/v1/jobs/data/{DIR}/raise");
+    assert_eq!(server.post(&raise, &json!({})).await.status, 200);
+    let of_unit = why(&server, &format!("{DIR}/data-00000")).await;
+    assert_eq!(
+        whats(&of_unit),
+        [
+            r#"audit trail: data.create {"number":1}"#,
+            r#"audit trail: job.raise {"round":0}"#
+        ]
+    );
+    assert_eq!(of_unit["events"][1]["who"], "local");
+}
+
+#[tokio::test]
+async fn why_of_an_image_names_the_data_set_that_left_it_out_and_who_edited_its_label() {
+    let server = with_job().await;
+    let units = JobEvent::UnitsEnded {
+        done: vec![0, 1],
+        failed: vec![],
+    };
+    apply(&server, DIR, units).await;
+    let key = "img/b1/c1/Images/a.bmp";
+    let rejected = json!([{"key": key, "code": "changed", "reason": "its bytes changed"}]);
+    let collected = JobEvent::Collected {
+        result: json!({"n_rejected": 1, "rejected": rejected}),
+        report: None,
+    };
+    apply(&server, DIR, collected).await;
+    let edit = json!({"operations": [{
+        "id": "01ARZ3NDEKTSV4RRFFQ69G5FAV", "rev": 1, "op": "set_image_class", "class": 2
+    }]});
+    let path = format!("/api/v1/image/label?key={}", escaped(key));
+    let edited = server.post(&path, &edit).await;
+    let of_image = why(&server, &escaped(key)).await;
+    let answer = &of_image["answer"];
+    assert_eq!(answer[0], "it is good: checked, with thumbnail and label");
+    assert_eq!(
+        answer[1],
+        format!("data set `{DIR}` left it out: its bytes changed")
+    );
+    assert_eq!(edited.status, 200, "{edited:?}");
+    let whats = whats(&of_image);
+    assert!(
+        whats
+            .iter()
+            .any(|it| it.starts_with("audit trail: label.edit")),
+        "{whats:?}"
+    );
+}
+
+#[tokio::test]
+async fn why_of_points_names_bad_rows_and_what_replaced_them() {
+    let server = with_image().await;
+    let old = b"X,Y,Type\n5,5,1\n900,5,1\n";
+    server.upload(&points("a.csv", old), old).await;
+    let new = b"X,Y,Type\n6,5,1\n";
+    let mut file = points("a.csv", new);
+    let key = "csv/b1/2019-7-22/c1/a.csv";
+    let before = why(&server, key).await;
+    let answer = before["answer"].as_array().unwrap();
+    assert_eq!(answer.len(), 2, "{before}");
+    assert!(
+        answer[1].as_str().unwrap().starts_with("line 3: "),
+        "{before}"
+    );
+    file["date"] = json!("2019-10-1");
+    server.upload(&file, new).await;
+    let after = why(&server, key).await;
+    assert_eq!(
+        after["answer"][1],
+        "points of a later date, 2019-10-1, stand in the label of img/b1/c1/Images/a.bmp in place of these"
+    );
+    let whats = whats(&after);
+    assert!(
+        whats.contains(&"replaced by csv/b1/2019-10-1/c1/a.csv"),
+        "{whats:?}"
     );
 }

@@ -35,6 +35,9 @@ pub struct WorkerView {
     pub age_s: u64,
     /// False: it wrote nothing for so long that it is taken to be gone.
     pub is_live: bool,
+    /// Since when: its last sign of life. Only of one that is taken to be gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gone_since: Option<DateTime<Utc>>,
     /// A unit that it works on, if it does.
     pub unit: Option<String>,
     pub machine: Option<MachineView>,
@@ -95,6 +98,7 @@ pub(super) async fn workers(store: &Store) -> Result<Vec<Versioned<WorkerRecord>
 impl WorkerView {
     fn of(worker: &Versioned<WorkerRecord>, now: DateTime<Utc>, timing: Timing) -> Self {
         let record = worker.value.clone();
+        let is_gone = timing.is_gone(worker.last_modified, now);
         Self {
             id: record.id,
             classes: record.classes,
@@ -102,7 +106,8 @@ impl WorkerView {
             device: record.device,
             started_at: record.started_at,
             age_s: seconds_between(worker.last_modified, now),
-            is_live: !timing.is_gone(worker.last_modified, now),
+            is_live: !is_gone,
+            gone_since: is_gone.then_some(worker.last_modified),
             unit: record.unit,
             machine: record.machine.map(MachineView::from),
         }
@@ -132,5 +137,40 @@ impl From<Gpu> for GpuView {
             memory_bytes: it.memory_bytes,
             memory_used_bytes: it.memory_used_bytes,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cellmill_core::document::Stamp;
+    use chrono::TimeDelta;
+
+    use super::*;
+
+    #[test]
+    fn a_worker_that_fell_silent_is_gone_since_its_last_sign() {
+        let written = DateTime::UNIX_EPOCH + TimeDelta::days(9);
+        let worker = Versioned {
+            value: WorkerRecord {
+                stamp: Stamp::default(),
+                id: WorkerId::parse("w").unwrap(),
+                classes: vec![UnitClass::cpu()],
+                kinds: vec![JobKind::Data],
+                device: "cpu".to_owned(),
+                started_at: DateTime::UNIX_EPOCH,
+                unit: Some("DkxD9Kjl/data-00003".to_owned()),
+                machine: None,
+            },
+            etag: String::new(),
+            last_modified: written,
+        };
+        let seen = |seconds| {
+            let now = written + TimeDelta::seconds(seconds);
+            let view = WorkerView::of(&worker, now, Timing::default());
+            (view.is_live, view.gone_since)
+        };
+        // Twice four heartbeats of 15 s, and what stamps can be off.
+        assert_eq!(seen(122), (true, None));
+        assert_eq!(seen(123), (false, Some(written)));
     }
 }

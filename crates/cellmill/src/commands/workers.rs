@@ -9,7 +9,7 @@ use crate::cli::{Console, Error, Exit, ServerArgs, Tone};
 /// List workers: what they serve, what they do, how their machines are
 ///
 /// A worker writes its record once a minute, so figures of machines are as old as `seen` says. One that was killed
-/// stays in the list as gone; a unit that it held is taken over by another.
+/// stays in the list as gone since its last sign of life; a unit that it held is taken over by another.
 #[derive(Clone, Debug, clap::Args)]
 pub struct WorkersArgs {
     #[command(flatten)]
@@ -60,7 +60,11 @@ fn show(workers: &[WorkerView], console: &mut Console) -> Result<(), Error> {
 
 fn state(worker: &WorkerView, console: &Console) -> String {
     match (worker.is_live, &worker.unit) {
-        (false, _) => console.paint(Tone::Bad, "gone"),
+        (false, _) => {
+            let since = worker.gone_since.map(table::moment);
+            let since = since.map_or_else(String::new, |it| format!(" since {it}"));
+            console.paint(Tone::Bad, format!("gone{since}"))
+        }
         (true, Some(_)) => console.paint(Tone::Busy, "working"),
         (true, None) => console.paint(Tone::Good, "idle"),
     }

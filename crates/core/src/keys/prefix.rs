@@ -57,6 +57,12 @@ pub enum Prefix {
     UploadParts(UlidText),
     /// Audit entries; days sort by time.
     Audit,
+    /// The audit entries of one day, UTC.
+    AuditDay {
+        year: u16,
+        month: u8,
+        day: u8,
+    },
     Cache,
     /// The cut cells of a case: `scratch/<batch>/<case>/cells/`.
     Cells(BatchId, CaseId),
@@ -95,6 +101,7 @@ impl Prefix {
             Self::Uploads => "uploads/".to_owned(),
             Self::UploadParts(upload) => format!("uploads/{upload}/"),
             Self::Audit => "audit/".to_owned(),
+            Self::AuditDay { year, month, day } => format!("audit/{year:04}/{month:02}/{day:02}/"),
             Self::Cache => "cache/".to_owned(),
             Self::Cells(batch, case) => format!("scratch/{batch}/{case}/cells/"),
         }

@@ -93,6 +93,15 @@ fn prefixes_hold_their_keys() {
             &Prefix::ImageRecordsOfCase(image.root, image.batch, image.case).to_path()
         )
     );
+    let (year, month, day) = (2026, 3, 1);
+    let entry = ObjectKey::Audit {
+        year,
+        month,
+        day,
+        id: UlidText::parse("01ARZ3NDEKTSV4RRFFQ69G5FAV").unwrap(),
+    };
+    let of_day = Prefix::AuditDay { year, month, day }.to_path();
+    assert!(entry.to_path().starts_with(&of_day));
 }
 
 proptest! {

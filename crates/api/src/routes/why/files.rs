@@ -1,10 +1,12 @@
 //! Why an image or a CSV is where it is.
 
 use cellmill_core::keys::{CsvKey, ImageKey, ObjectKey};
-use cellmill_core::label::LabelDocument;
+use cellmill_core::label::{LabelDocument, is_later};
 use cellmill_core::records::{ImageRecord, ImageState, PointsRecord, PointsState};
 use cellmill_store::{Head, Versioned};
 
+use super::trail::trail;
+use super::used::left_out;
 use super::{WhyEvent, WhyView};
 use crate::edge::Error;
 use crate::parts::App;
@@ -44,9 +46,24 @@ pub(super) async fn image(app: &App, key: &ImageKey) -> Result<WhyView, Error> {
         );
         events.push(WhyEvent::new(label.last_modified, "label", what));
     }
+    let mut answer = vec![of_image(object.as_ref(), record.as_ref())];
+    let picture = record.as_ref().and_then(|it| it.value.picture.as_ref());
+    let notes = picture.iter().flat_map(|it| &it.notes);
+    answer.extend(notes.map(|it| format!("remark: {it}")));
+    if object.is_some() || record.is_some() {
+        answer.extend(left_out(app, key).await?);
+    }
+    let begun = object.as_ref().map(|it| it.last_modified);
+    let begun = begun.or_else(|| record.as_ref().map(|it| it.last_modified));
+    if let Some(begun) = begun {
+        let subjects = [key.to_path(), label_key.to_path()];
+        let trail = trail(store, &subjects, begun, store.now()).await?;
+        events.extend(trail.events);
+        answer.extend(trail.note);
+    }
     Ok(WhyView {
         subject: key.to_path(),
-        answer: vec![of_image(object.as_ref(), record.as_ref())],
+        answer,
         events,
     })
 }
@@ -101,19 +118,72 @@ pub(super) async fn points(app: &App, key: &CsvKey) -> Result<WhyView, Error> {
         );
         events.push(WhyEvent::new(record.recorded_at, "label", what));
     }
-    let answer = match (&object, record.map(|it| it.value)) {
-        (None, _) => "no such CSV was sent".to_owned(),
-        (Some(_), None) => format!("it is stored and nobody has read it: {UNHEARD}"),
+    let mut answer = Vec::new();
+    match (&object, record.map(|it| it.value)) {
+        (None, _) => answer.push("no such CSV was sent".to_owned()),
+        (Some(_), None) => answer.push(format!("it is stored and nobody has read it: {UNHEARD}")),
         (Some(object), Some(it)) if it.etag.as_ref() != Some(&object.etag) => {
-            format!("its file is newer than its record: {UNHEARD}")
+            answer.push(format!("its file is newer than its record: {UNHEARD}"));
         }
-        (Some(_), Some(it)) => of_points(&it),
-    };
+        (Some(_), Some(it)) => {
+            answer.push(of_points(&it));
+            answer.extend(replaced(app, &it, &mut events).await?);
+            answer.extend(remarks(&it));
+        }
+    }
     Ok(WhyView {
         subject: key.to_path(),
-        answer: vec![answer],
+        answer,
         events,
     })
+}
+
+/// Remarks on rows that are named; the record has a thousand.
+const MAX_REMARKS: usize = 10;
+
+fn remarks(record: &PointsRecord) -> impl Iterator<Item = String> {
+    let named = record.remarks.iter().take(MAX_REMARKS);
+    let more = record.remarks.len().saturating_sub(MAX_REMARKS);
+    let more = (more > 0).then(|| format!("{more} more remarks on rows are in its record"));
+    named
+        .map(|it| format!("line {}: {}", it.line, it.reason))
+        .chain(more)
+}
+
+/// Which later points stand in the labels of its images in place of these.
+async fn replaced(
+    app: &App,
+    record: &PointsRecord,
+    events: &mut Vec<WhyEvent>,
+) -> Result<Vec<String>, Error> {
+    let mut told = Vec::new();
+    for image in &record.images {
+        let label = ObjectKey::Label(image.clone());
+        let Some(label) = app.store.read::<LabelDocument>(&label).await? else {
+            continue;
+        };
+        let dates = label.value.layers.csv.keys();
+        let later = dates.filter(|it| is_later(it, &record.key.date));
+        let latest = later.fold(None, |latest: Option<&_>, it| match latest {
+            Some(latest) if is_later(latest, it) => Some(latest),
+            _ => Some(it),
+        });
+        if let Some(latest) = latest {
+            told.push(format!(
+                "points of a later date, {latest}, stand in the label of {image} in place of these"
+            ));
+            let by = CsvKey {
+                date: latest.clone(),
+                ..record.key.clone()
+            };
+            let by = ObjectKey::PointsRecord(by);
+            if let Some(by) = app.store.read::<PointsRecord>(&by).await? {
+                let what = format!("replaced by {}", by.value.key.to_path());
+                events.push(WhyEvent::new(by.value.recorded_at, "label", what));
+            }
+        }
+    }
+    Ok(told)
 }
 
 fn of_points(record: &PointsRecord) -> String {

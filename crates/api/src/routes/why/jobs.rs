@@ -9,16 +9,20 @@ use cellmill_store::Versioned;
 use chrono::{DateTime, Utc};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 
+use super::trail::{Trail, trail};
 use super::{WhyEvent, WhyView};
 use crate::edge::Error;
 use crate::parts::App;
 use crate::routes::documents::{READS_AT_ONCE, read_or_skip};
 use crate::routes::job_view::seconds_between;
-use crate::routes::jobs::{read_job, view};
+use crate::routes::jobs::{open_units, read_job, view_with};
 use crate::routes::waiting::waits_for;
 
 /// Units of a job whose attempts are told; the rest is named by `cellmill why` of the unit itself.
 const MAX_UNITS: usize = 64;
+
+/// Images that a unit left out of which each is named.
+const MAX_REJECTED: usize = 20;
 
 /// The kinds in whose directories a job can be.
 const KINDS: [JobKind; 4] = [
@@ -36,7 +40,9 @@ pub(super) async fn job(app: &App, dir: &Dir, kind: Option<JobKind>) -> Result<W
     let record = &job.value;
     let units = worked_on(app, record).await?;
     let (now, timing) = (app.store.now(), app.settings.timing);
-    let mut answer = vec![state_of_job(app, &job, now).await?];
+    let open = units.iter().filter(|it| is_open(record, &it.value));
+    let open: Vec<_> = open.cloned().collect();
+    let mut answer = vec![state_of_job(app, &job, &open, now).await?];
     let repeated = units.iter().filter(|it| it.value.attempt > 1);
     answer.extend(
         repeated.map(|it| format!("unit {}: {}", it.value.key.unit, more_than_once(&it.value))),
@@ -51,11 +57,26 @@ pub(super) async fn job(app: &App, dir: &Dir, kind: Option<JobKind>) -> Result<W
     for unit in &units {
         events.extend(attempts_of(&unit.value));
     }
+    let decided = decided(app, record, now).await?;
+    events.extend(decided.events);
+    answer.extend(decided.note);
     Ok(WhyView {
         subject: ObjectKey::job(record.kind, dir).to_path(),
         answer,
         events,
     })
+}
+
+/// What people decided about a job while it was not ended.
+async fn decided(app: &App, job: &JobRecord, now: DateTime<Utc>) -> Result<Trail, Error> {
+    let subject = ObjectKey::job(job.kind, &job.dir).to_path();
+    let until = job.times.ended.unwrap_or(now);
+    trail(&app.store, &[subject], job.times.created, until).await
+}
+
+/// Claimed, and without a bit in the job.
+fn is_open(job: &JobRecord, unit: &UnitRecord) -> bool {
+    !job.units.is_ended(unit.key.unit)
 }
 
 /// The job of a directory that has one.
@@ -75,7 +96,7 @@ async fn only_job(app: &App, dir: &Dir) -> Result<Versioned<JobRecord>, Error> {
     }
 }
 
-/// Units that somebody claimed and of which there is more to say than that they are done: all of a small job.
+/// Units that somebody claimed: all that are not ended, and those that are of a small job.
 async fn worked_on(app: &App, job: &JobRecord) -> Result<Vec<Versioned<UnitRecord>>, Error> {
     let store = &app.store;
     let level = store
@@ -91,7 +112,8 @@ async fn worked_on(app: &App, job: &JobRecord) -> Result<Vec<Versioned<UnitRecor
     let mut units: Vec<UnitKey> = units.collect();
     // Those in motion first: of a large job they are what is asked for.
     units.sort_by_key(|it| (job.units.is_ended(it.unit), it.unit));
-    units.truncate(MAX_UNITS);
+    let n_open = units.partition_point(|it| !job.units.is_ended(it.unit));
+    units.truncate(MAX_UNITS.max(n_open));
     let records = stream::iter(units)
         .map(|unit| async move { read_or_skip(store, &ObjectKey::Unit(unit)).await })
         .buffered(READS_AT_ONCE)
@@ -102,6 +124,7 @@ async fn worked_on(app: &App, job: &JobRecord) -> Result<Vec<Versioned<UnitRecor
 async fn state_of_job(
     app: &App,
     job: &Versioned<JobRecord>,
+    open: &[Versioned<UnitRecord>],
     now: DateTime<Utc>,
 ) -> Result<String, Error> {
     let record = &job.value;
@@ -113,7 +136,7 @@ async fn state_of_job(
             record.units.count
         ),
         JobState::Failed => {
-            let shown = view(app, job).await?;
+            let shown = view_with(app, job, open).await?;
             let error = shown
                 .error
                 .unwrap_or_else(|| "no reason was written".to_owned());
@@ -134,7 +157,7 @@ async fn state_of_job(
             )
         }
         JobState::Queued | JobState::Running => {
-            let shown = view(app, job).await?;
+            let shown = view_with(app, job, open).await?;
             let n_running = shown.units.running;
             let ended = format!(
                 "{} of {} units have ended",
@@ -166,7 +189,11 @@ pub(super) async fn unit(app: &App, key: &UnitKey) -> Result<WhyView, Error> {
     let mut events = Vec::new();
     match &unit {
         None => {
-            let of_job = state_of_job(app, &job, now).await?;
+            let open = match job.value.state {
+                JobState::Queued | JobState::Running => open_units(&app.store, &job.value).await?,
+                _ => Vec::new(),
+            };
+            let of_job = state_of_job(app, &job, &open, now).await?;
             answer.push(format!("nobody has claimed it yet; of its job: {of_job}"));
         }
         Some(unit) => {
@@ -180,8 +207,16 @@ pub(super) async fn unit(app: &App, key: &UnitKey) -> Result<WhyView, Error> {
                 let what = format!("heartbeat: {} %, {}", unit.value.percent, unit.value.step);
                 events.push(WhyEvent::new(unit.last_modified, who, what));
             }
+            let rejected = unit.value.rejected.iter().take(MAX_REJECTED);
+            answer.extend(rejected.map(|it| format!("it left out `{}`: {}", it.key, it.reason)));
+            if let n @ 1.. = unit.value.rejected.len().saturating_sub(MAX_REJECTED) {
+                answer.push(format!("it left out {n} more images"));
+            }
         }
     }
+    let decided = decided(app, &job.value, now).await?;
+    events.extend(decided.events);
+    answer.extend(decided.note);
     Ok(WhyView {
         subject: ObjectKey::Unit(key.clone()).to_path(),
         answer,

@@ -6,6 +6,8 @@
 mod files;
 mod jobs;
 mod subject;
+mod trail;
+mod used;
 
 use axum::extract::State;
 use chrono::{DateTime, Utc};
