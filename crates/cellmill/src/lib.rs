@@ -1,6 +1,6 @@
 //! The program `cellmill`: the standalone wiring of all parts, and the command line.
 //!
-//! The command line speaks HTTP to a running `cellmill up`; `verify`, `janitor` and `show --root` read a
+//! The command line speaks HTTP to a running `cellmill up`; `verify`, `janitor`, `support` and `show --root` read a
 //! root folder themselves, and `synth` makes pictures to try everything with.
 
 pub mod cli;
@@ -11,5 +11,6 @@ pub mod demo;
 pub mod import;
 pub mod show;
 pub mod standalone;
+pub mod support;
 pub mod synth;
 pub mod verify;

@@ -7,7 +7,7 @@ use crate::commands::{
     dataset, dead, images, janitor, jobs, label_types, models, predict, settings, synth, train, up,
     why, workers,
 };
-use crate::{cost, demo, import, show, verify};
+use crate::{cost, demo, import, show, support, verify};
 
 use super::exit::EXIT_CODES;
 use super::{Console, Error, Exit};
@@ -45,6 +45,7 @@ pub enum Command {
     Jobs(jobs::JobsCommand),
     Why(why::WhyArgs),
     Workers(workers::WorkersArgs),
+    Support(support::SupportArgs),
     #[command(subcommand)]
     Dead(dead::DeadCommand),
     Show(show::ShowArgs),
@@ -94,6 +95,7 @@ impl Cli {
             Command::Jobs(command) => jobs::run(command, console).await,
             Command::Why(args) => why::run(&args, console).await,
             Command::Workers(args) => workers::run(&args, console).await,
+            Command::Support(args) => support::run(&args, console).await,
             Command::Dead(command) => dead::run(command, console).await,
             Command::Show(args) => show::run(&args, console).await,
             Command::Synth(args) => synth::run(&args, console),
@@ -155,6 +157,7 @@ mod tests {
               jobs         Look at jobs, cancel, stop or raise them, repeat failed ones
               why          Say why a job, a unit, an image or a CSV is where it is: what happened, when, by whom
               workers      List workers: what they serve, what they do, how their machines are
+              support      Write a file for whoever helps: version, settings, health, figures, workers, jobs, dead letters
               dead         Look at messages that were given up, and send them again
               show         Write an image with its boxes as a PNG
               synth        Make synthetic smear photographs with known truth, ready to import

@@ -6,8 +6,8 @@ use cellmill_api::views::{
     ClassTableView, DatasetView, EditLabel, FileView, GrantUploads, Health, ImageView, JobView,
     KeyStatus, LabelTypeBody, LabelTypeView, LabelView, ModelView, NewDataset, NewModel,
     NewProject, OperationBody, Page, PointsView, ProjectView, Promote, Promoted, SignParts,
-    SignedPartView, SignedParts, StatusRequest, StoredUpload, UploadAnswer, UploadAnswers,
-    UploadFile, UploadStatus, UploadView, WantedPartBody, WhyView, WorkerView,
+    SignedPartView, SignedParts, StatusRequest, StoredUpload, UnitView, UploadAnswer,
+    UploadAnswers, UploadFile, UploadStatus, UploadView, WantedPartBody, WhyView, WorkerView,
 };
 use cellmill_core::classes::ClassTable;
 use cellmill_core::ids::TableName;
@@ -301,6 +301,41 @@ impl Client {
         let bytes = self
             .get_bytes(self.v1(&["jobs", kind.as_str(), dir, "log"], &[]))
             .await?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// The end of a job's log: at most `max` bytes, from the beginning of a line.
+    pub async fn job_log_tail(
+        &self,
+        kind: JobKind,
+        dir: &str,
+        max: usize,
+    ) -> Result<String, Error> {
+        let url = self.v1(&["jobs", kind.as_str(), dir, "log"], &[]);
+        let (bytes, is_cut) = self.get_tail(url, max).await?;
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        Ok(match text.split_once('\n') {
+            Some((_, rest)) if is_cut => format!("(what was before is left out)\n{rest}"),
+            _ => text,
+        })
+    }
+
+    /// The newest jobs of a kind.
+    pub async fn newest_jobs(&self, kind: JobKind, max: usize) -> Result<Vec<JobView>, Error> {
+        let max = max.to_string();
+        let query = [("kind", kind.as_str()), ("limit", max.as_str())];
+        let page: Page<JobView> = self.get(self.v1(&["jobs"], &query)).await?;
+        Ok(page.items)
+    }
+
+    /// All units of a job.
+    pub async fn units(&self, kind: JobKind, dir: &str) -> Result<Vec<UnitView>, Error> {
+        self.all(&["jobs", kind.as_str(), dir, "units"], &[]).await
+    }
+
+    /// The page of figures.
+    pub async fn metrics(&self) -> Result<String, Error> {
+        let bytes = self.get_bytes(self.at(&["metrics"], &[])).await?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 

@@ -115,6 +115,24 @@ impl Client {
         Ok(body.map_err(|it| self.broken(&call, it))?.to_vec())
     }
 
+    /// The last bytes of an answer, at most `max`, and whether there were more. Never more than twice that is held.
+    pub(super) async fn get_tail(&self, url: Url, max: usize) -> Result<(Vec<u8>, bool), Error> {
+        let call = call_of(&url);
+        let mut answer = self.send(self.http.get(url), &call).await?;
+        let (mut tail, mut is_cut) = (Vec::new(), false);
+        let broken = |it| self.broken(&call, it);
+        while let Some(chunk) = answer.chunk().await.map_err(broken)? {
+            tail.extend_from_slice(&chunk);
+            if tail.len() > 2 * max {
+                tail.drain(..tail.len() - max);
+                is_cut = true;
+            }
+        }
+        let excess = tail.len().saturating_sub(max);
+        tail.drain(..excess);
+        Ok((tail, is_cut || excess > 0))
+    }
+
     pub(super) async fn send_json<T: DeserializeOwned>(
         &self,
         method: Method,

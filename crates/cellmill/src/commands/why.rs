@@ -8,7 +8,7 @@ use crate::cli::{Console, Error, Exit, ServerArgs};
 /// Say why a job, a unit, an image or a CSV is where it is: what happened, when, by whom
 ///
 /// It is read from the documents themselves: the job's history, the attempts of its units and how each ended, the
-/// records of files. So it also says why something was done twice, or not at all.
+/// records of files, and the audit trail: who decided what. So it also says why something was done twice, or not at all.
 ///
 /// Examples:
 ///   cellmill why DkxD9Kjl                          a job; `DkxD9Kjl/train` where a directory has several

@@ -5,8 +5,10 @@
 pub mod env;
 mod parse;
 mod resolve;
+mod shown;
 mod types;
 
 pub use env::table;
 pub use parse::{Problem, SettingsError};
+pub use shown::{shown, shown_env};
 pub use types::{CsvLimits, ImageLimits, LogFormat, LogSettings, Settings};

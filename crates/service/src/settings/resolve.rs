@@ -48,7 +48,7 @@ impl Settings {
     }
 }
 
-fn environment() -> BTreeMap<String, String> {
+pub(super) fn environment() -> BTreeMap<String, String> {
     // A variable that is no text is none of ours: all our values are text.
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
