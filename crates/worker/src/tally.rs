@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use cellmill_core::keys::{JobKind, UnitKey};
 use cellmill_core::machine::Machine;
+use cellmill_core::messages::UnitClass;
 use cellmill_core::unit::{UnitRecord, UnitState};
 use cellmill_service::metrics::{Kind, Page, machine, store_calls};
 use tokio::time::Instant;
@@ -90,7 +91,7 @@ impl Inner {
 
     fn tell_units(&self, page: &mut Page) {
         let worker = self.options.id.as_str();
-        let classes = self.options.classes.iter().map(|it| it.as_str());
+        let classes = self.options.classes.iter().map(UnitClass::as_str);
         let classes = classes.collect::<Vec<_>>().join(",");
         page.family(
             "cellmill_worker_info",

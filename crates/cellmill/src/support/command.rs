@@ -22,9 +22,10 @@ use crate::commands::root::HomeArgs;
 
 /// Write a file for whoever helps: version, settings, health, figures, workers, jobs, dead letters
 ///
-/// Of every failed or open job, and of those named, it holds the record, the units, what happened, and the end of the log. It
-/// holds no image, no label, no password and no token. Names of images, cases and batches are replaced by words that
-/// nobody can turn back. What could not be had is listed with the reason. Look at it before you send it.
+/// Of every failed or open job, and of those named, it holds the record, the units, what happened, and the end of the
+/// log. It holds no image, no label, no password and no token. Names of images, cases and batches are replaced by words
+/// that nobody can turn back; directories of jobs, and names of workers and of people who asked for jobs, stay. What
+/// could not be had is listed with the reason. Look at it before you send it.
 #[derive(Clone, Debug, clap::Args)]
 pub struct SupportArgs {
     /// The file to write; it must not be there yet [default: ./cellmill-support-<time>.zip]

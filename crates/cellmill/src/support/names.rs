@@ -226,13 +226,13 @@ impl Names {
             JobKind::parse(kind)?;
             number.parse::<u32>().ok()
         };
-        let part_of_file = part.split('.').next().unwrap_or_default();
+        let of_kind = part.strip_suffix(".json").and_then(JobKind::parse);
         self.harmless.contains(part)
             || is_number
             || is_unit().is_some()
-            || (part.ends_with(".json") && JobKind::parse(part_of_file).is_some())
-            || part.starts_with("name-")
-            || part.starts_with("CELLMILL_")
+            || of_kind.is_some()
+            || is_replaced(part)
+            || is_variable(part)
     }
 
     /// Free text without names and secrets.
@@ -341,6 +341,18 @@ impl Names {
     }
 }
 
+/// Is this a word that stands for a name already?
+fn is_replaced(part: &str) -> bool {
+    let hash = stem_and_ending(part).0.strip_prefix("name-");
+    hash.is_some_and(|it| it.len() == 8 && it.bytes().all(|c| c.is_ascii_hexdigit()))
+}
+
+/// The name of a setting.
+fn is_variable(part: &str) -> bool {
+    let name = part.strip_prefix("CELLMILL_");
+    name.is_some_and(|it| it.bytes().all(|c| c.is_ascii_uppercase() || c == b'_'))
+}
+
 /// Scripts without blanks have no ends of words.
 fn is_of_word(c: char) -> bool {
     c.is_ascii_alphanumeric()
@@ -417,6 +429,7 @@ mod tests {
             "no usable image in batches `Zhang Lab`",
             "read \"Zhang Wu.tif\"",
             "ZhangWu.JPG is 41000 pixels wide",
+            "image `name-Zhang` is truncated",
             "of ZhangSan, Zhang San 1961, and Zhang Lab",
         ] {
             let shown = names.text(text);
@@ -438,7 +451,7 @@ mod tests {
         let names = names();
         let key = names.key("img/b/c/Images/Zhang.PNG");
         assert!(
-            key.starts_with("img/name-") && key.ends_with(".PNG"),
+            key.starts_with("img/name-") && stem_and_ending(&key).1 == ".PNG",
             "{key}"
         );
         let word = names.word("Zhang");

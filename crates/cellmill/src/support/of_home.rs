@@ -61,7 +61,9 @@ fn letter(it: &OpenedLetter, material: &mut Material) -> Value {
     let input = match events::parse(&it.body) {
         Ok(created) if !created.is_empty() => {
             let keys: Vec<String> = created.into_iter().map(|it| it.key).collect();
-            keys.iter().for_each(|it| material.names.learn_key(it));
+            for key in &keys {
+                material.names.learn_key(key);
+            }
             json!({ "keys_n": keys.len(), "input": keys })
         }
         _ => match serde_json::from_str::<Value>(&it.body) {

@@ -68,8 +68,9 @@ async fn list_jobs(client: &Client, material: &mut Material) -> Vec<JobView> {
             ),
         }
     }
-    jobs.iter()
-        .for_each(|it| material.names.allow(it.dir.as_str()));
+    for it in &jobs {
+        material.names.allow(it.dir.as_str());
+    }
     let list = serde_json::to_value(&jobs).unwrap_or_default();
     material.json("jobs.json", "the newest jobs of each kind", list);
     jobs

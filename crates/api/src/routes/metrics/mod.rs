@@ -5,7 +5,7 @@
 //! whole bucket.
 //!
 //! A collector has to be let in like a person: figures name jobs' classes and workers. On AWS the route is off: behind IAM
-//! no collector asks, and what one of many short-lived copies of the api counted means nothing there. CloudWatch has the
+//! no collector asks, and what one of many short-lived copies of the api counted means nothing there. `CloudWatch` has the
 //! figures of the gateway, the queues and the janitor's sweep instead.
 
 mod http;
