@@ -21,7 +21,7 @@ const PARTS_OF_KEYS: [&str; 14] = [
 ];
 
 /// Words that stand in quotes and name nobody.
-const WORDS: [&str; 28] = [
+const WORDS: [&str; 30] = [
     "number",
     "round",
     "rev",
@@ -50,6 +50,8 @@ const WORDS: [&str; 28] = [
     "rows",
     "pack",
     "log",
+    "rows.csv",
+    "packs",
 ];
 
 /// Endings of files that people send.
@@ -114,7 +116,10 @@ impl Names {
         if let Ok(Some(ObjectKey::Image(image))) = ObjectKey::parse(key) {
             self.learn(&image.original_name());
         }
-        key.split('/').for_each(|part| self.learn(part));
+        // A key of ours holds names of ours only.
+        if is_key_of_names(key) || !key.contains('/') {
+            key.split('/').for_each(|part| self.learn(part));
+        }
     }
 
     fn learn(&mut self, name: &str) {
@@ -124,7 +129,7 @@ impl Names {
             let Some(first) = name.chars().next() else {
                 continue;
             };
-            if self.n_known < MAX_KNOWN && tells(name) && !self.harmless.contains(name) {
+            if self.n_known < MAX_KNOWN && tells(name) && !self.is_common(name) {
                 let is_new = self.known.entry(first).or_default().insert(name.to_owned());
                 self.n_known += usize::from(is_new);
             }
@@ -200,8 +205,13 @@ impl Names {
         if self.are_shown {
             return key.to_owned();
         }
+        let is_ours = key.contains('/') && !is_key_of_names(key);
         let parts = key.split('/').map(|part| {
-            if self.is_harmless(part) {
+            let is_kept = part.is_empty()
+                || PARTS_OF_KEYS.contains(&part)
+                || is_replaced(part)
+                || (is_ours && self.is_harmless(part));
+            if is_kept {
                 part.to_owned()
             } else {
                 self.word(part)
@@ -216,11 +226,8 @@ impl Names {
         format!("name-{}{ending}", &hash[..8])
     }
 
-    fn is_harmless(&self, part: &str) -> bool {
-        let is_number = !part.is_empty()
-            && part
-                .bytes()
-                .all(|c| c.is_ascii_digit() || matches!(c, b'.' | b'-' | b'%' | b'+'));
+    /// Says nothing of a patient, wherever it stands.
+    fn is_common(&self, part: &str) -> bool {
         let is_unit = || {
             let (kind, number) = part.split_once('-')?;
             JobKind::parse(kind)?;
@@ -228,11 +235,15 @@ impl Names {
         };
         let of_kind = part.strip_suffix(".json").and_then(JobKind::parse);
         self.harmless.contains(part)
-            || is_number
             || is_unit().is_some()
             || of_kind.is_some()
             || is_replaced(part)
             || is_variable(part)
+    }
+
+    /// Says nothing of a patient outside of keys: there a number may be a case.
+    fn is_harmless(&self, part: &str) -> bool {
+        self.is_common(part) || is_small_number(part)
     }
 
     /// Free text without names and secrets.
@@ -270,7 +281,9 @@ impl Names {
     /// Harmless only if every word of it is.
     fn quoted(&self, inside: &str) -> String {
         let mut words = inside.split(['/', ' ', ',']);
-        if inside.is_empty() || words.all(|it| it.is_empty() || self.is_harmless(it)) {
+        let is_harmless =
+            !is_key_of_names(inside) && words.all(|it| it.is_empty() || self.is_harmless(it));
+        if is_harmless {
             inside.to_owned()
         } else {
             self.key(inside)
@@ -333,7 +346,7 @@ impl Names {
 
     fn known_at(&self, first: char, text: &str) -> Option<&str> {
         let names = self.known.get(&first)?.iter();
-        let here = names.filter(|it| {
+        let here = names.filter(|it| !self.is_common(it)).filter(|it| {
             text.strip_prefix(it.as_str())
                 .is_some_and(|behind| !behind.chars().next().is_some_and(is_of_word))
         });
@@ -345,6 +358,12 @@ impl Names {
 fn is_replaced(part: &str) -> bool {
     let hash = stem_and_ending(part).0.strip_prefix("name-");
     hash.is_some_and(|it| it.len() == 8 && it.bytes().all(|c| c.is_ascii_hexdigit()))
+}
+
+/// A count, a share, an attempt; a longer one may be the number of a case.
+fn is_small_number(part: &str) -> bool {
+    let is_of_number = |c: u8| c.is_ascii_digit() || matches!(c, b'.' | b'%' | b'+');
+    (1..=5).contains(&part.len()) && part.bytes().all(is_of_number)
 }
 
 /// The name of a setting.
@@ -444,6 +463,35 @@ mod tests {
         ] {
             assert_eq!(names.text(text), text);
         }
+    }
+
+    #[test]
+    fn a_number_may_be_a_case() {
+        let mut names = names();
+        let key = "img/20190523/18133/Images/1.png";
+        let shown = names.key(key);
+        assert!(
+            !shown.contains("18133") && !shown.contains("2019"),
+            "{shown}"
+        );
+        assert_eq!(
+            names
+                .text("of `20190523` and 3 of 18133 cells")
+                .matches("name-")
+                .count(),
+            1
+        );
+        names.learn_json(&json!({"parameters": {"cases": ["18133"], "batches": ["20190523"]}}));
+        let shown =
+            names.text("of `20190523` and case 18133, `units/DkxD9Kjl/data-00000` of 20190524");
+        assert_eq!(shown.matches("name-").count(), 2, "{shown}");
+        assert!(
+            shown.ends_with("`units/DkxD9Kjl/data-00000` of 20190524"),
+            "{shown}"
+        );
+        let record = json!({"key": "units/DkxD9Kjl/data-00000/00001/log.txt"});
+        names.learn_json(&record);
+        assert_eq!(names.json(&record), record);
     }
 
     #[test]
