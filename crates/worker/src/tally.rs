@@ -161,8 +161,8 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn a_unit_counts_once_and_as_lost_unless_its_end_was_written() {
+    #[test]
+    fn a_unit_counts_once_and_as_lost_unless_its_end_was_written() {
         let tally = Tally::default();
         let unit = |unit| UnitKey {
             dir: Dir::parse("DkxD9Kjl").unwrap(),
@@ -170,13 +170,10 @@ mod tests {
             unit,
         };
         tally.begun(&unit(0));
-        tokio::time::advance(Duration::from_secs(3)).await;
         tally.over(&unit(0));
         tally.over(&unit(0));
         let counts = tally.counts();
-        assert_eq!(counts.busy, Duration::from_secs(3));
         let ended: Vec<_> = counts.ended.iter().collect();
         assert_eq!(ended, [(&(JobKind::Data, LOST), &1)]);
-        drop(counts);
     }
 }

@@ -1,6 +1,7 @@
 //! Units from hint to end.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cellmill_core::job::{JobEvent, JobState};
@@ -10,7 +11,7 @@ use cellmill_core::unit::UnitState;
 use cellmill_queue::{Outgoing, QueueName};
 use futures::TryStreamExt as _;
 
-use super::support::{Bench, Deed, Fake, assert_same};
+use super::support::{Bench, Deed, Fake, Worker, assert_same};
 
 fn is_done(unit: &cellmill_core::unit::UnitRecord) -> bool {
     unit.state == UnitState::Done
@@ -50,6 +51,27 @@ async fn a_unit_is_claimed_run_and_committed_with_its_outputs() {
         .await
         .unwrap();
     assert_eq!(workers, [], "a clean end leaves no worker behind");
+}
+
+#[tokio::test]
+async fn a_worker_tells_what_it_did() {
+    let bench = Bench::new(1).await;
+    bench.hint(&[0]).await;
+    let worker = bench.start(&Fake::new(Deed::Succeed), |_| {});
+    let metrics = Arc::clone(&worker.metrics);
+    bench.until(0, is_done).await;
+    worker.end().await;
+    let figures = Worker::figures(&metrics);
+    for line in [
+        r#"cellmill_worker_units_total{kind="data",end="done"} 1"#,
+        "cellmill_worker_units_held 0",
+    ] {
+        assert!(figures.lines().any(|it| it == line), "{line}: {figures}");
+    }
+    assert!(
+        figures.contains(r#"cellmill_store_calls_total{operation="put",outcome="ok"}"#),
+        "{figures}"
+    );
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ use cellmill_core::records::ActiveMark;
 use cellmill_core::timing::Timing;
 use cellmill_core::unit::{Claim, UnitRecord, decide_claim};
 use cellmill_queue::{MemoryQueue, Queue, QueueName, Settings, hints};
+use cellmill_service::metrics::{Page, Source};
 use cellmill_store::{Decision, Store, Versioned};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -238,6 +239,7 @@ pub(super) fn short() -> Timing {
 pub(super) struct Worker {
     shutdown: CancellationToken,
     ended: JoinHandle<Result<(), Error>>,
+    pub(super) metrics: Source,
 }
 
 impl Worker {
@@ -255,8 +257,20 @@ impl Worker {
         let algorithm: Arc<dyn Algorithm> = Arc::<Fake>::clone(algorithm);
         let worker = WorkerLoop::new(Parts { store, queue }, vec![algorithm], options).unwrap();
         let shutdown = CancellationToken::new();
+        let metrics = worker.metrics();
         let ended = tokio::spawn(worker.run(shutdown.clone()));
-        Self { shutdown, ended }
+        Self {
+            shutdown,
+            ended,
+            metrics,
+        }
+    }
+
+    /// What it tells to a collector.
+    pub(super) fn figures(metrics: &Source) -> String {
+        let mut page = Page::default();
+        metrics(&mut page);
+        page.to_text()
     }
 
     pub(super) async fn end(self) {
