@@ -53,6 +53,9 @@ pub struct JobRecord {
     pub error: Option<String>,
     pub by: String,
     pub times: Times,
+    /// Since when what its units left beside the result is being removed, or is gone: it can't be retried any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cleared: Option<DateTime<Utc>>,
     /// The last [`JobRecord::MAX_HISTORY`] changes, oldest first.
     #[serde(default)]
     pub history: Vec<Change>,
@@ -383,6 +386,7 @@ impl JobRecord {
                 collecting: None,
                 ended: None,
             },
+            cleared: None,
             history: vec![Change {
                 at: now,
                 what: format!("accepted from {by}"),
@@ -433,7 +437,7 @@ impl JobRecord {
         })
     }
 
-    fn note(&mut self, now: DateTime<Utc>, what: String) {
+    pub(crate) fn note(&mut self, now: DateTime<Utc>, what: String) {
         self.history.push(Change { at: now, what });
         let excess = self.history.len().saturating_sub(Self::MAX_HISTORY);
         self.history.drain(..excess);
@@ -671,6 +675,9 @@ impl JobRecord {
                 return self.refuse("a cancelled job is not retried: make a new one");
             }
             _ => return self.refuse("only a failed job can be retried"),
+        }
+        if self.cleared.is_some() {
+            return self.refuse("what its units left was removed long after it ended: make a new one");
         }
         self.round += 1;
         self.wishes.stop = false;

@@ -28,6 +28,7 @@ pub mod model;
 pub mod points;
 pub mod random;
 pub mod records;
+pub mod retention;
 pub mod snapshot;
 pub mod split;
 pub mod timing;

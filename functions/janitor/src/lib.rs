@@ -6,6 +6,7 @@
 mod images;
 mod jobs;
 mod load;
+pub mod retention;
 mod trainings;
 
 use std::sync::Arc;

@@ -33,6 +33,8 @@ pub enum Prefix {
     Labels(ImageRoot),
     /// All job rounds that are not ended.
     Active,
+    /// Records and outputs of all units.
+    Units,
     /// All units of a job.
     UnitsOfJob(Dir),
     /// Outputs of one attempt of a unit.
@@ -86,6 +88,7 @@ impl Prefix {
             Self::PointsRecordsOfBatch(batch) => format!("records/csv/{batch}/"),
             Self::Labels(root) => format!("labels/{}", root.to_path()),
             Self::Active => "active/".to_owned(),
+            Self::Units => "units/".to_owned(),
             Self::UnitsOfJob(dir) => format!("units/{dir}/"),
             Self::Attempt(unit, attempt) => format!("{}/{attempt:05}/", unit.folder()),
             Self::Dataset(dir) => format!("datasets/{dir}/"),

@@ -95,6 +95,10 @@ variables! {
         "64",
         "units from 1 to 10000, more than twice the workers",
         "How many units of one job have hints out at a time.";
+    KEEP_UNITS_DAYS:
+        "30",
+        "days from 1 to 3650",
+        "How long a job keeps what its units left beside the result (records, logs, checkpoints) after it ended.";
     WORKERS:
         "1",
         "workers from 0 to 1024",

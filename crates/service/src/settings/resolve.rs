@@ -80,6 +80,7 @@ fn read(from: &mut Reader<'_>) -> Settings {
         },
         images_per_unit: from.read(&env::IMAGES_PER_UNIT, number(1..=10_000)),
         window: from.read(&env::WINDOW, number(1..=10_000)),
+        units_kept: from.read(&env::KEEP_UNITS_DAYS, days(1, 3650)),
         workers: from.read(&env::WORKERS, number(0..=1024)),
         threads: threads(from.read(&env::THREADS, number(0..=1024))),
         time_zone: from.read(&env::TIME_ZONE, offset),
@@ -127,6 +128,11 @@ fn check(settings: &Settings, reader: &mut Reader<'_>) {
 fn seconds(least: u64, most: u64) -> impl Fn(&str) -> Option<Duration> {
     let read = number(least..=most);
     move |text| read(text).map(Duration::from_secs)
+}
+
+fn days(least: u64, most: u64) -> impl Fn(&str) -> Option<Duration> {
+    let read = number(least..=most);
+    move |text| read(text).map(|it| Duration::from_hours(24 * it))
 }
 
 fn loopback(text: &str) -> Option<SocketAddr> {
@@ -203,6 +209,7 @@ mod tests {
             }
         );
         assert_eq!(settings.upload_ttl, Duration::from_mins(15));
+        assert_eq!(settings.units_kept, Duration::from_hours(30 * 24));
         assert!(settings.threads >= 1);
         assert_eq!(settings.timing, Timing::default());
     }
@@ -229,6 +236,7 @@ mod tests {
             ("CELLMILL_MAX_CSV_ROWS", "7"),
             ("CELLMILL_IMAGES_PER_UNIT", "8"),
             ("CELLMILL_WINDOW", "9"),
+            ("CELLMILL_KEEP_UNITS_DAYS", "7"),
             ("CELLMILL_WORKERS", "3"),
             ("CELLMILL_THREADS", "1011"),
             ("CELLMILL_TIME_ZONE", "+08:00"),

@@ -27,6 +27,8 @@ pub struct Settings {
     pub images_per_unit: usize,
     /// Units of one job that have hints out at a time.
     pub window: usize,
+    /// How long what a job's units left beside the result stays after it ended.
+    pub units_kept: Duration,
     /// Workers inside this process.
     pub workers: usize,
     /// Threads that decode and crop, at least 1.

@@ -22,7 +22,7 @@ pub use receive::{Received, receive};
 pub use sessions::{NewSession, Sessions};
 pub use signer::{ApiUploads, SignUploads, SignedUpload, Signer};
 pub use staged::{StagedParts, receive_part};
-pub use sweep::Swept;
+pub use sweep::{LeftOver, Swept, left_over};
 
 use crate::Error;
 
