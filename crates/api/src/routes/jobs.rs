@@ -540,7 +540,7 @@ async fn unit_view(app: &App, job: &JobRecord, unit: u32) -> Result<UnitView, Er
         unit,
     });
     let Some(stored) = read_or_skip::<UnitRecord>(&app.store, &key).await? else {
-        return Ok(UnitView::unclaimed(unit, job.round));
+        return Ok(UnitView::without_record(unit, job));
     };
     let (record, written) = (stored.value, stored.last_modified);
     let now = app.store.now();
@@ -566,17 +566,26 @@ async fn unit_view(app: &App, job: &JobRecord, unit: u32) -> Result<UnitView, Er
 }
 
 impl UnitView {
-    const fn unclaimed(unit: u32, round: u32) -> Self {
+    /// Nobody claimed it, or its record was removed long after its job ended.
+    fn without_record(unit: u32, job: &JobRecord) -> Self {
+        let is_done = job.units.done.contains(unit);
         Self {
             unit,
-            state: UnitState::Waiting,
-            round,
+            state: match (is_done, job.units.failed.contains(unit)) {
+                (true, _) => UnitState::Done,
+                (_, true) => UnitState::Failed,
+                _ if job.state.is_ended() => UnitState::Cancelled,
+                _ => UnitState::Waiting,
+            },
+            round: job.round,
             attempt: 0,
             failures: 0,
             owner: None,
-            percent: 0,
+            percent: if is_done { 100 } else { 0 },
             eta_s: None,
-            step: String::new(),
+            step: job.cleared.map_or_else(String::new, |at| {
+                format!("its record and log were removed on {}", at.format("%F"))
+            }),
             error: None,
             age_s: None,
             silent_since: None,

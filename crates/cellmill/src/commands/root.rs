@@ -6,6 +6,8 @@ use std::sync::Arc;
 use cellmill_queue::Queue;
 use cellmill_service::Settings;
 use cellmill_store::Store;
+use cellmill_store::presign::S3Uploads;
+use cellmill_store::uploads::{PartUploads, Signer, StagedParts};
 
 use crate::cli::Error;
 
@@ -75,6 +77,27 @@ impl HomeArgs {
         let store = open_store(&named).await?;
         let queue = open_queue(&named, &store)?;
         Ok((store, queue))
+    }
+
+    /// What keeps the parts of unfinished uploads, to give them up; nothing is signed with it.
+    pub(crate) async fn part_uploads(
+        &self,
+        settings: &Settings,
+        store: &Store,
+    ) -> Result<Arc<dyn PartUploads>, Error> {
+        if let NamedStore::Url(url) = self.named(settings).store
+            && let Some(bucket) = url.strip_prefix("s3://")
+        {
+            let opened = S3Uploads::open(bucket.trim_end_matches('/')).await;
+            let opened = opened.map_err(Error::inner(format!("open the storage `{url}`")))?;
+            return Ok(Arc::new(opened));
+        }
+        let signer = Signer::of_home(store).await;
+        Ok(Arc::new(StagedParts {
+            store: store.clone(),
+            signer: signer.map_err(Error::inner("read the secret of the root folder"))?,
+            endpoint: String::new(),
+        }))
     }
 
     /// The queues alone.

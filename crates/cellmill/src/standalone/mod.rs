@@ -7,9 +7,7 @@ mod consume;
 mod found;
 mod functions;
 mod janitor;
-mod leftovers;
 mod up;
 
-pub use janitor::janitor;
 pub(crate) use up::open_queue;
 pub use up::{Running, UpError, UpOptions, start, up};

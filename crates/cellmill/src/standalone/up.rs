@@ -9,6 +9,7 @@ use std::time::Duration;
 use cellmill_api::{ApiParts, LocalUser, QueueNotify, router, serve};
 use cellmill_core::messages::PREANNOTATE;
 use cellmill_fn_ingest::image_limits;
+use cellmill_fn_janitor::retention::Retention;
 use cellmill_nets::{Device, DeviceError};
 use cellmill_queue::{Queue, QueueName};
 use cellmill_service::settings::SettingsError;
@@ -22,7 +23,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::functions::Functions;
-use super::{consume, found, janitor, leftovers};
+use super::{consume, found, janitor};
 
 /// What the command line chooses; the rest are settings.
 #[derive(Clone, Debug)]
@@ -124,7 +125,10 @@ pub async fn start(options: UpOptions, shutdown: Shutdown) -> Result<Running, Up
     )?;
 
     let api = api_parts(&store, &queue, &settings).await?;
-    leftovers::sweep(&store, &api.multipart, &shutdown);
+    janitor::retain(
+        Retention::new(store.clone(), Arc::clone(&api.multipart), &settings),
+        &shutdown,
+    );
     let root = store.root().unwrap_or(&options.root).to_owned();
     let until = shutdown.clone();
     let server = tokio::spawn(async move {

@@ -113,12 +113,13 @@ pub fn why_gone(written: DateTime<Utc>, timing: Timing, now: DateTime<Utc>) -> O
 
 impl JobRecord {
     /// The record that says that what its units left is removed from now on. `None`: [`why_clear`] does not allow it, or
-    /// it says so already.
+    /// it says so already. `unit_error`: why its first failed unit failed, which only that unit's record says so far.
     pub fn clear(
         &self,
         written: DateTime<Utc>,
         kept: Duration,
         now: DateTime<Utc>,
+        unit_error: Option<&str>,
     ) -> Option<Self> {
         if self.cleared.is_some() {
             return None;
@@ -126,7 +127,13 @@ impl JobRecord {
         let why = why_clear(self, written, kept, now)?;
         let mut next = self.clone();
         next.cleared = Some(now);
-        next.note(now, format!("what its units left is removed: {why}"));
+        next.note(
+            now,
+            format!("records and logs of its units are removed: {why}"),
+        );
+        if let (Some(error), Some(why)) = (&mut next.error, unit_error) {
+            *error = format!("{error}: {why}");
+        }
         Some(next)
     }
 }

@@ -51,7 +51,7 @@ fn a_job_is_cleared_long_after_it_ended_and_not_before() {
     assert_eq!(why_clear(&job, at(0), KEPT, at(30)), None);
     let why = why_clear(&job, at(0), KEPT, at(31));
     assert_eq!(why.as_deref(), Some("its job ended 31 days ago"));
-    assert_eq!(job.clear(at(0), KEPT, at(30)), None);
+    assert_eq!(job.clear(at(0), KEPT, at(30), None), None);
 }
 
 #[test]
@@ -66,13 +66,18 @@ fn a_record_without_the_time_of_its_end_is_as_old_as_its_last_write() {
 fn what_is_cleared_is_not_retried() {
     let job = failed();
     assert!(job.apply(retry(), 2, at(29)).is_ok());
-    let cleared = job.clear(at(0), KEPT, at(31)).unwrap();
+    let cleared = job.clear(at(0), KEPT, at(31), Some("no disk")).unwrap();
     let refused = cleared.apply(retry(), 2, at(31)).unwrap_err();
     assert!(refused.to_string().contains("make a new one"), "{refused}");
-    assert_eq!(cleared.clear(at(0), KEPT, at(32)), None, "once");
+    assert_eq!(cleared.clear(at(0), KEPT, at(32), None), None, "once");
     assert!(
         why_clear(&cleared, at(31), KEPT, at(31)).is_some(),
         "a sweep that was killed goes on"
+    );
+    let error = cleared.error.as_deref().unwrap();
+    assert!(
+        error.ends_with(": no disk"),
+        "what the unit said outlives its record: {error}"
     );
     let last = cleared.history.last().unwrap();
     assert!(last.what.contains("31 days ago"), "{}", last.what);
@@ -139,7 +144,14 @@ fn output(attempt: u32, file: &str) -> String {
 
 fn why(unit: &UnitRecord, attempt: u32, file: &str, now: i64) -> Option<String> {
     let named = keys_named_by(unit);
-    why_orphan(unit, &named, attempt, &output(attempt, file), at(0), at(now))
+    why_orphan(
+        unit,
+        &named,
+        attempt,
+        &output(attempt, file),
+        at(0),
+        at(now),
+    )
 }
 
 #[test]
@@ -148,16 +160,31 @@ fn orphans_lie_under_attempts_that_are_over() {
     unit.attempt = 3;
     unit.checkpoints = serde_json::from_value(checkpoint(&output(1, "kept"))).unwrap();
     for (state, attempt, file, want) in [
-        (UnitState::Leased, 2, "rows", Some("attempt 2 was superseded by attempt 3")),
+        (
+            UnitState::Leased,
+            2,
+            "rows",
+            Some("attempt 2 was superseded by attempt 3"),
+        ),
         (UnitState::Leased, 1, "kept", None),
         (UnitState::Leased, 3, "rows", None),
         (UnitState::Waiting, 3, "rows", None),
         (UnitState::Done, 3, "rows", None),
-        (UnitState::Done, 1, "log.txt", Some("attempt 1 was superseded by attempt 3")),
+        (
+            UnitState::Done,
+            1,
+            "log.txt",
+            Some("attempt 1 was superseded by attempt 3"),
+        ),
         (UnitState::Failed, 3, "rows", Some("its unit failed")),
         (UnitState::Failed, 3, "log.txt", None),
         (UnitState::Failed, 1, "kept", None),
-        (UnitState::Cancelled, 3, "rows", Some("its unit was cancelled")),
+        (
+            UnitState::Cancelled,
+            3,
+            "rows",
+            Some("its unit was cancelled"),
+        ),
         (UnitState::Cancelled, 4, "rows", None),
     ] {
         unit.state = state;

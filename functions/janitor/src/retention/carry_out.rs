@@ -1,15 +1,19 @@
 //! Carrying a plan out.
 
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
 use cellmill_core::ids::{Dir, UlidText};
 use cellmill_core::job::JobRecord;
-use cellmill_core::keys::{JobKind, ObjectKey};
+use cellmill_core::keys::{JobKind, ObjectKey, UnitKey};
+use cellmill_core::unit::UnitRecord;
 use cellmill_store::uploads::Sessions;
 use cellmill_store::{Decision, Error as StoreError, Store};
 use chrono::{DateTime, Utc};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use serde::Serialize;
 
-use super::{Removal, Remove, Retention};
+use super::{Removal, Remove, Retention, SweepRetention, read_or_skip};
 use crate::Error;
 
 /// Deletions at once: each is one small request, so the wait for storage is what costs.
@@ -22,7 +26,50 @@ pub struct Removed {
     pub bytes: u64,
 }
 
+/// What a sweep did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Swept {
+    pub n_seen: u64,
+    pub removed: Removed,
+    /// Where it stopped when its time was over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
 impl Retention {
+    /// Sweeps slice by slice, from a key on, until everything was seen or `longest` is over. What can't be removed
+    /// stops nothing else.
+    pub async fn run(&self, from: Option<String>, longest: Duration) -> Result<Swept, Error> {
+        let began = Instant::now();
+        let mut sweep = SweepRetention {
+            from,
+            ..SweepRetention::default()
+        };
+        let (mut swept, mut first_error) = (Swept::default(), None);
+        loop {
+            let now = self.store.now();
+            let slice = self.plan(&sweep, now).await?;
+            swept.n_seen += slice.n_objects as u64;
+            match self.perform(&slice.removals, now).await {
+                Ok(removed) => {
+                    swept.removed.n_objects += removed.n_objects;
+                    swept.removed.bytes += removed.bytes;
+                }
+                Err(error) => {
+                    first_error.get_or_insert(error);
+                }
+            }
+            match slice.next {
+                Some(next) if began.elapsed() < longest => sweep.from = Some(next),
+                next => {
+                    swept.next = next;
+                    break;
+                }
+            }
+        }
+        first_error.map_or(Ok(swept), Err)
+    }
+
     /// Carries a plan out. What can't be removed stops nothing else; the first such error is told at the end.
     pub async fn perform(
         &self,
@@ -91,18 +138,31 @@ impl Retention {
             return Ok(false);
         };
         let written = seen.last_modified;
+        let error = self.unit_error(&seen.value).await?;
         let swapped = self
             .store
             .swap::<JobRecord>(&key, |stored| {
-                match stored.and_then(|it| it.clear(written, self.kept, now)) {
+                match stored.and_then(|it| it.clear(written, self.kept, now, error.as_deref())) {
                     Some(next) => Decision::Write(next),
                     None => Decision::Keep,
                 }
             })
             .await?;
-        Ok(swapped
-            .stored
-            .is_some_and(|it| it.value.cleared.is_some()))
+        Ok(swapped.stored.is_some_and(|it| it.value.cleared.is_some()))
+    }
+
+    /// Why the first failed unit failed: the job's record takes that over, as the unit's goes.
+    async fn unit_error(&self, job: &JobRecord) -> Result<Option<String>, StoreError> {
+        let Some(unit) = job.units.failed.iter().next() else {
+            return Ok(None);
+        };
+        let key = ObjectKey::Unit(UnitKey {
+            dir: job.dir.clone(),
+            kind: job.kind,
+            unit,
+        });
+        let record = read_or_skip::<UnitRecord>(&self.store, &key).await?;
+        Ok(record.and_then(|it| it.value.error))
     }
 
     async fn give_up(&self, id: &UlidText, keys: &[String]) -> Result<bool, StoreError> {
@@ -111,7 +171,7 @@ impl Retention {
         };
         let sessions = Sessions {
             store: self.store.clone(),
-            home: home.clone(),
+            home: Arc::clone(home),
         };
         sessions.remove(id, keys).await?;
         Ok(true)
@@ -133,8 +193,8 @@ impl Remove {
 
 /// Deletes objects. Those that are gone already are no error.
 pub(crate) async fn delete_all(store: &Store, keys: &[String]) -> Result<(), StoreError> {
-    stream::iter(keys)
-        .map(|key| store.delete(key))
+    stream::iter(keys.to_vec())
+        .map(|key| async move { store.delete(&key).await })
         .buffer_unordered(PARALLEL_DELETES)
         .try_collect()
         .await

@@ -26,7 +26,7 @@ use serde::Serialize;
 
 use crate::Error;
 
-pub use carry_out::Removed;
+pub use carry_out::{Removed, Swept};
 use packs::Packs;
 use units::Units;
 

@@ -274,7 +274,10 @@ async fn a_job_that_was_retried_since_the_look_keeps_everything() {
         .change_job(JobKind::Data, &dir(FAILED), event, 2)
         .await
         .unwrap();
-    assert!(matches!(retried, cellmill_store::jobs::Applied::Changed(..)));
+    assert!(matches!(
+        retried,
+        cellmill_store::jobs::Applied::Changed(..)
+    ));
     let before = lab.keys().await;
     lab.sweep.perform(&removals, later).await.unwrap();
     let of_failed = |keys: BTreeSet<String>| -> Vec<String> {
@@ -298,7 +301,10 @@ async fn a_sweep_that_was_killed_after_its_mark_goes_on_and_a_retry_is_refused()
         .change_job(JobKind::Data, &dir(FAILED), event, 2)
         .await
         .unwrap();
-    assert!(matches!(retried, cellmill_store::jobs::Applied::NotAllowed(_)));
+    assert!(matches!(
+        retried,
+        cellmill_store::jobs::Applied::NotAllowed(_)
+    ));
     // Whatever the clock says by then.
     let removals = lab.look(lab.after(0)).await;
     assert!(

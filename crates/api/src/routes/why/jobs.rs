@@ -140,7 +140,11 @@ async fn state_of_job(
             let error = shown
                 .error
                 .unwrap_or_else(|| "no reason was written".to_owned());
-            format!("it failed: {error}; `cellmill jobs retry` does its failed units again")
+            let next = match record.cleared {
+                None => "`cellmill jobs retry` does its failed units again",
+                Some(_) => "too long ago for a retry: make a new one",
+            };
+            format!("it failed: {error}; {next}")
         }
         JobState::Cancelled => "it was cancelled; its history says by whom".to_owned(),
         JobState::Assembling | JobState::Collecting => {
@@ -194,7 +198,7 @@ pub(super) async fn unit(app: &App, key: &UnitKey) -> Result<WhyView, Error> {
                 _ => Vec::new(),
             };
             let of_job = state_of_job(app, &job, &open, now).await?;
-            answer.push(format!("nobody has claimed it yet; of its job: {of_job}"));
+            answer.push(format!("{}; of its job: {of_job}", no_record(&job.value)));
         }
         Some(unit) => {
             answer.push(state_of_unit(unit, now, timing));
@@ -222,6 +226,18 @@ pub(super) async fn unit(app: &App, key: &UnitKey) -> Result<WhyView, Error> {
         answer,
         events,
     })
+}
+
+/// Why a unit has no record.
+fn no_record(job: &JobRecord) -> String {
+    match job.cleared {
+        Some(at) => format!(
+            "its record and log were removed on {}, long after its job ended",
+            at.format("%F")
+        ),
+        None if job.state.is_ended() => "its job ended before anybody claimed it".to_owned(),
+        None => "nobody has claimed it yet".to_owned(),
+    }
 }
 
 fn state_of_unit(unit: &Versioned<UnitRecord>, now: DateTime<Utc>, timing: Timing) -> String {
@@ -370,6 +386,14 @@ mod tests {
                 of(100, "two", "unit 0, attempt 2: claimed"),
             ]
         );
+    }
+
+    #[test]
+    fn a_unit_without_a_record_says_why() {
+        assert_eq!(no_record(&job()), "nobody has claimed it yet");
+        let mut cleared = job();
+        cleared.cleared = Some(at(0));
+        assert!(no_record(&cleared).contains("removed on 1970-01-01"));
     }
 
     #[test]
