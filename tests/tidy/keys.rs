@@ -21,6 +21,7 @@ const BEGINNINGS: &[&str] = &[
     "\"uploads/",
     "\"workers/",
     "\"audit/",
+    "\"erased/",
     "\"masks/",
     "\"modules/",
 ];

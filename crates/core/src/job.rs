@@ -56,6 +56,9 @@ pub struct JobRecord {
     /// Since when what its units left beside the result is being removed, or is gone: it can't be retried any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cleared: Option<DateTime<Utc>>,
+    /// Since when its result is being erased with a case, or is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub erased: Option<DateTime<Utc>>,
     /// The last [`JobRecord::MAX_HISTORY`] changes, oldest first.
     #[serde(default)]
     pub history: Vec<Change>,
@@ -387,6 +390,7 @@ impl JobRecord {
                 ended: None,
             },
             cleared: None,
+            erased: None,
             history: vec![Change {
                 at: now,
                 what: format!("accepted from {by}"),

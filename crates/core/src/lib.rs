@@ -11,6 +11,7 @@ pub mod checkpoint;
 pub mod classes;
 pub mod disposition;
 pub mod document;
+pub mod erase;
 pub mod events;
 pub mod formats;
 pub mod ids;

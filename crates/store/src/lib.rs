@@ -30,6 +30,7 @@ mod store;
 mod trail;
 mod typed;
 pub mod uploads;
+pub mod versions;
 pub mod watch;
 mod writer;
 

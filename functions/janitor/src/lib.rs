@@ -3,6 +3,7 @@
 //! `plan` looks, `decide_*` are pure, `perform` acts; a dry run prints the plan. Everything here is
 //! idempotent: two janitors at once, or one twice, only send hints that are met by documents which know better.
 
+pub mod erase;
 mod images;
 mod jobs;
 mod load;

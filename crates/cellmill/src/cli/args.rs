@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::client::Client;
 use crate::commands::{
-    dataset, dead, images, janitor, jobs, label_types, models, predict, settings, synth, train, up,
-    why, workers,
+    case, dataset, dead, images, janitor, jobs, label_types, models, predict, settings, synth,
+    train, up, why, workers,
 };
 use crate::{cost, demo, import, show, support, verify};
 
@@ -51,6 +51,8 @@ pub enum Command {
     Show(show::ShowArgs),
     Synth(synth::SynthArgs),
     Janitor(janitor::JanitorArgs),
+    #[command(subcommand)]
+    Case(case::CaseCommand),
     Verify(verify::VerifyArgs),
     Cost(Box<cost::CostArgs>),
     Settings(settings::SettingsArgs),
@@ -100,6 +102,7 @@ impl Cli {
             Command::Show(args) => show::run(&args, console).await,
             Command::Synth(args) => synth::run(&args, console),
             Command::Janitor(args) => janitor::run(&args, console).await,
+            Command::Case(command) => case::run(command, console).await,
             Command::Verify(args) => verify::run(&args, console).await,
             Command::Cost(args) => cost::run(&args, console),
             Command::Settings(args) => settings::run(&args, console),
@@ -162,6 +165,7 @@ mod tests {
               show         Write an image with its boxes as a PNG
               synth        Make synthetic smear photographs with known truth, ready to import
               janitor      Do one round of housekeeping over a root folder or a bucket, or say what it would do
+              case         Erase a patient's case from a root folder or a bucket
               verify       Check that every document of a root folder parses and that everything it names exists
               cost         Reckon what images cost on AWS, stage by stage, and what they take at home
               settings     List the environment variables that `up` reads

@@ -1,5 +1,6 @@
 //! The commands but `import`: each reads its arguments, asks, and answers in a table or in JSON.
 
+pub mod case;
 pub(crate) mod class_names;
 pub mod dataset;
 pub mod dead;

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use cellmill_queue::Queue;
 use cellmill_service::Settings;
 use cellmill_store::Store;
-use cellmill_store::presign::S3Uploads;
+use cellmill_store::presign::{S3Uploads, S3Versions};
 use cellmill_store::uploads::{PartUploads, Signer, StagedParts};
+use cellmill_store::versions::PurgeVersions;
 
 use crate::cli::Error;
 
@@ -77,6 +78,27 @@ impl HomeArgs {
         let store = open_store(&named).await?;
         let queue = open_queue(&named, &store)?;
         Ok((store, queue))
+    }
+
+    /// The store alone.
+    pub(crate) async fn open_store(&self, settings: &Settings) -> Result<Store, Error> {
+        open_store(&self.named(settings)).await
+    }
+
+    /// What keeps earlier versions, where the home is a bucket.
+    pub(crate) async fn versions(
+        &self,
+        settings: &Settings,
+    ) -> Result<Option<Arc<dyn PurgeVersions>>, Error> {
+        let NamedStore::Url(url) = self.named(settings).store else {
+            return Ok(None);
+        };
+        let Some(bucket) = url.strip_prefix("s3://") else {
+            return Ok(None);
+        };
+        let opened = S3Versions::open(bucket.trim_end_matches('/')).await;
+        let opened = opened.map_err(Error::inner(format!("open the storage `{url}`")))?;
+        Ok(Some(Arc::new(opened)))
     }
 
     /// What keeps the parts of unfinished uploads, to give them up; nothing is signed with it.

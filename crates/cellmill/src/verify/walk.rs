@@ -1,5 +1,6 @@
 //! Every object of the root, one after the other.
 
+use cellmill_core::erase::Erasure;
 use cellmill_core::keys::{DatasetFile, JobKind, ObjectKey, ProjectFile};
 use cellmill_core::records::{AuditEntry, LabelTypeSettings, Named, WorkerRecord};
 use cellmill_core::uploads::UploadSession;
@@ -83,6 +84,7 @@ async fn check(store: &Store, path: &str) -> Option<Vec<Finding>> {
         ObjectKey::Number(kind, number) => jobs::number(&mut it, *kind, *number).await,
         ObjectKey::ModelCard(key) => project::model(&mut it, key).await,
         ObjectKey::Worker(_) => parses_as_document::<WorkerRecord>(&mut it).await,
+        ObjectKey::Erasure(..) => parses_as_document::<Erasure>(&mut it).await,
         ObjectKey::Audit { .. } => parses_as_document::<AuditEntry>(&mut it).await,
         ObjectKey::Upload(_) => parses_as_document::<UploadSession>(&mut it).await,
         ObjectKey::Index(_) => {

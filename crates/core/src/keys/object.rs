@@ -68,6 +68,8 @@ pub enum ObjectKey {
         sha256: String,
     },
     Worker(WorkerId),
+    /// The record of a case that is erased.
+    Erasure(BatchId, CaseId),
     Audit {
         year: u16,
         month: u8,
@@ -550,6 +552,7 @@ impl ObjectKey {
                 sha256,
             } => format!("uploads/{upload}/{number:05}-{sha256}"),
             Self::Worker(id) => format!("workers/{id}.json"),
+            Self::Erasure(batch, case) => format!("erased/{batch}/{case}.json"),
             Self::Audit {
                 year,
                 month,
@@ -660,6 +663,10 @@ impl ObjectKey {
                 .map(WorkerId::parse)
                 .transpose()?
                 .map(Self::Worker),
+            ["erased", batch, file] => match named(file, ".json") {
+                Some(case) => Some(Self::Erasure(BatchId::parse(batch)?, CaseId::parse(case)?)),
+                None => None,
+            },
             ["audit", year, month, day, file] => parse_audit(year, month, day, file)?,
             _ => None,
         })

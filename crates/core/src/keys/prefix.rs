@@ -29,6 +29,8 @@ pub enum Prefix {
     PointsRecords,
     /// The records of a batch's CSVs.
     PointsRecordsOfBatch(BatchId),
+    /// The records of one case's and date's CSVs.
+    PointsRecordsOfCase(BatchId, PointsDate, CaseId),
     /// Labels of one root's images.
     Labels(ImageRoot),
     /// All job rounds that are not ended.
@@ -43,6 +45,8 @@ pub enum Prefix {
     Dataset(Dir),
     Datasets,
     Projects,
+    /// Everything of one project.
+    Project(Dir),
     /// Model files and cards of one kind.
     Models(ModelKind),
     /// Packs of a data set.
@@ -86,6 +90,9 @@ impl Prefix {
             Self::PointsOfCase(batch, date, case) => format!("csv/{batch}/{date}/{case}/"),
             Self::PointsRecords => "records/csv/".to_owned(),
             Self::PointsRecordsOfBatch(batch) => format!("records/csv/{batch}/"),
+            Self::PointsRecordsOfCase(batch, date, case) => {
+                format!("records/csv/{batch}/{date}/{case}/")
+            }
             Self::Labels(root) => format!("labels/{}", root.to_path()),
             Self::Active => "active/".to_owned(),
             Self::Units => "units/".to_owned(),
@@ -94,6 +101,7 @@ impl Prefix {
             Self::Dataset(dir) => format!("datasets/{dir}/"),
             Self::Datasets => "datasets/".to_owned(),
             Self::Projects => "projects/".to_owned(),
+            Self::Project(dir) => format!("projects/{dir}/"),
             Self::Models(kind) => format!("modules/{}/", kind.as_str()),
             Self::Packs(dir) => format!("datasets/{dir}/packs/"),
             Self::Inputs(dir) => format!("datasets/{dir}/inputs/"),
@@ -108,5 +116,21 @@ impl Prefix {
             Self::Cache => "cache/".to_owned(),
             Self::Cells(batch, case) => format!("scratch/{batch}/{case}/cells/"),
         }
+    }
+
+    /// Every folder that is one case's alone: its photographs first, as all else is derived from them, its records last,
+    /// as they say what else there is. Points lie apart, by their dates.
+    pub fn folders_of_case(batch: &BatchId, case: &CaseId) -> Vec<String> {
+        let images = ImageRoot::ALL.map(|it| format!("{}{batch}/{case}/", it.to_path()));
+        let of_images = |folder: &str| images.clone().map(|it| format!("{folder}/{it}"));
+        let mut folders = images.to_vec();
+        folders.push(format!("scratch/{batch}/{case}/"));
+        folders.push(format!("review/{batch}/{case}/"));
+        folders.push(format!("scratch/review/{batch}/{case}/"));
+        folders.extend(of_images("masks"));
+        folders.extend(of_images("labels"));
+        folders.push(format!("records/stems/{batch}/{case}/"));
+        folders.extend(of_images("records"));
+        folders
     }
 }

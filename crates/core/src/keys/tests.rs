@@ -44,6 +44,7 @@ fn documented_keys_parse_and_print() {
         "uploads/01ARZ3NDEKTSV4RRFFQ69G5FAV.json",
         "uploads/01ARZ3NDEKTSV4RRFFQ69G5FAV/00001-0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
         "workers/host-1.json",
+        "erased/17P0603/1904165A.json",
         "audit/2026/11/21/01ARZ3NDEKTSV4RRFFQ69G5FAV.json",
     ] {
         let key = ObjectKey::parse(path).unwrap_or_else(|e| panic!("{path}: {e}"));
@@ -102,6 +103,34 @@ fn prefixes_hold_their_keys() {
     };
     let of_day = Prefix::AuditDay { year, month, day }.to_path();
     assert!(entry.to_path().starts_with(&of_day));
+}
+
+#[test]
+fn the_folders_of_a_case_hold_what_is_its_own_and_nothing_of_a_longer_name() {
+    let (batch, case) = (BatchId::parse("b").unwrap(), CaseId::parse("c").unwrap());
+    let folders = Prefix::folders_of_case(&batch, &case);
+    let is_inside = |key: &str| folders.iter().any(|it| key.starts_with(it));
+    for key in [
+        "img/b/c/Images/x.jpg",
+        "img/b/c/Result-c.jpg",
+        "scratch/img/b/c/Images/x.jpg",
+        "records/img/b/c/Images/x.jpg.json",
+        "records/stems/b/c/x.json",
+        "labels/scratch/img/b/c/Images/x.jpg.label",
+        "masks/img/b/c/Images/x.jpg.5.png",
+        "review/b/c/Images/x.jpg",
+        "scratch/review/b/c/Cells/x.png",
+        "scratch/b/c/cells/x.png",
+    ] {
+        assert!(is_inside(key), "{key}");
+    }
+    for key in [
+        "img/b/cc/Images/x.jpg",
+        "img/b/d/Images/x.jpg",
+        "scratch/bb/c/cells/x.png",
+    ] {
+        assert!(!is_inside(key), "{key}");
+    }
 }
 
 proptest! {
@@ -258,6 +287,7 @@ fn any_key() -> impl Strategy<Value = ObjectKey> {
         }),
         "[A-Za-z0-9_-]{1,30}"
             .prop_map(|it| ObjectKey::Worker(WorkerId::parse(&it).expect("safe letters"))),
+        (batch(), case()).prop_map(|(batch, case)| ObjectKey::Erasure(batch, case)),
         (2000u16..3000, 1u8..13, 1u8..32, ulid()).prop_map(|(year, month, day, id)| {
             ObjectKey::Audit {
                 year,

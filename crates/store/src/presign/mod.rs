@@ -8,6 +8,8 @@ mod bucket;
 mod downloads;
 mod parts;
 mod uploads;
+mod versions;
 
 pub use downloads::S3Downloads;
 pub use uploads::S3Uploads;
+pub use versions::S3Versions;

@@ -26,6 +26,7 @@ use serde::Serialize;
 
 use crate::Error;
 
+pub(crate) use carry_out::delete_all;
 pub use carry_out::{Removed, Swept};
 use packs::Packs;
 use units::Units;
