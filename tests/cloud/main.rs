@@ -9,6 +9,7 @@ mod flow;
 mod queue;
 mod store;
 mod uploads;
+mod versions;
 
 /// Refuses to run against anything but this machine.
 fn check_endpoint() {

@@ -49,7 +49,7 @@ async fn home() -> Home {
 }
 
 /// What looks at a bucket from beside.
-async fn admin() -> aws_sdk_s3::Client {
+pub(crate) async fn admin() -> aws_sdk_s3::Client {
     let shared = cellmill_aws::load().await;
     let config = aws_sdk_s3::config::Builder::from(&shared).force_path_style(true);
     aws_sdk_s3::Client::from_conf(config.build())

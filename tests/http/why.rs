@@ -1,12 +1,16 @@
 //! Workers, what jobs wait for, and why.
 
+use std::time::Duration;
+
 use cellmill_core::document::Stamp;
-use cellmill_core::ids::WorkerId;
-use cellmill_core::job::JobEvent;
+use cellmill_core::ids::{Dir, WorkerId};
+use cellmill_core::job::{JobEvent, JobRecord};
 use cellmill_core::keys::{JobKind, ObjectKey};
 use cellmill_core::machine::Machine;
 use cellmill_core::messages::UnitClass;
 use cellmill_core::records::WorkerRecord;
+use cellmill_store::Decision;
+use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use crate::datasets::{apply, with_image};
@@ -221,4 +225,49 @@ async fn why_of_points_names_bad_rows_and_what_replaced_them() {
         whats.contains(&"replaced by csv/b1/2019-10-1/c1/a.csv"),
         "{whats:?}"
     );
+}
+
+#[tokio::test]
+async fn a_job_whose_units_are_cleared_says_so_wherever_it_is_looked_at() {
+    let server = with_job().await;
+    let ended = JobEvent::UnitsEnded {
+        done: vec![0],
+        failed: vec![1],
+    };
+    apply(&server, DIR, ended).await;
+    let key = ObjectKey::job(JobKind::Data, &Dir::parse(DIR).unwrap());
+    let later = server.store.now() + TimeDelta::days(31);
+    let kept = Duration::from_hours(30 * 24);
+    server
+        .store
+        .swap::<JobRecord>(&key, |job| {
+            let cleared = job.and_then(|it| it.clear(later, kept, later, Some("no disk")));
+            Decision::Write(cleared.expect("it ended long ago"))
+        })
+        .await
+        .unwrap();
+
+    let path = format!("/api/v1/jobs/data/{DIR}");
+    let error = server.get(&path).await.json()["error"].clone();
+    assert!(error.as_str().unwrap().ends_with(": no disk"), "{error}");
+    let log = server.get(&format!("{path}/log")).await;
+    assert_eq!(log.status, 200);
+    let log = String::from_utf8(log.bytes).unwrap();
+    assert!(
+        log.contains("records and logs of its units are removed"),
+        "{log}"
+    );
+    let units = server.get(&format!("{path}/units")).await.json();
+    assert_eq!(units["items"][0]["state"], "done");
+    assert_eq!(units["items"][1]["state"], "failed");
+    let step = units["items"][1]["step"].as_str().unwrap();
+    assert!(step.contains("were removed on"), "{step}");
+    let of_unit = why(&server, &format!("{DIR}/data-00001")).await;
+    let answer = of_unit["answer"][0].as_str().unwrap();
+    assert!(
+        answer.contains("long after its job ended") && answer.contains("make a new one"),
+        "{answer}"
+    );
+    let retry = server.post(&format!("{path}/retry"), &json!({})).await;
+    assert_eq!(retry.error(), (409, "not_allowed".to_owned()));
 }

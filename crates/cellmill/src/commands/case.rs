@@ -1,7 +1,6 @@
 //! `case`: what concerns a patient's case as a whole.
 
 use std::io::{IsTerminal as _, Write as _};
-use std::sync::Arc;
 
 use cellmill_core::erase::{Case, Erasure};
 use cellmill_core::ids::{BatchId, CaseId};
