@@ -56,7 +56,8 @@ pub(super) fn retain(retention: Retention, shutdown: &Shutdown) {
             .await;
         repeat(&token, RETENTION_EVERY, || async {
             // A shutdown does not wait for it: the next sweep goes on.
-            let run = token.run_until_cancelled(retention.run(None, RETENTION_EVERY));
+            let run = Box::pin(retention.run(None, RETENTION_EVERY));
+            let run = token.run_until_cancelled(run);
             let Some(swept) = run.await.transpose()? else {
                 return Ok(());
             };
