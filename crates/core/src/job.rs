@@ -681,8 +681,7 @@ impl JobRecord {
             _ => return self.refuse("only a failed job can be retried"),
         }
         if self.cleared.is_some() {
-            return self
-                .refuse("what its units left was removed long after it ended: make a new one");
+            return self.refuse("what its units left is gone: make a new one");
         }
         self.round += 1;
         self.wishes.stop = false;

@@ -142,7 +142,7 @@ async fn state_of_job(
                 .unwrap_or_else(|| "no reason was written".to_owned());
             let next = match record.cleared {
                 None => "`cellmill jobs retry` does its failed units again",
-                Some(_) => "too long ago for a retry: make a new one",
+                Some(_) => "what its units left is gone, so it can't be retried: make a new one",
             };
             format!("it failed: {error}; {next}")
         }
