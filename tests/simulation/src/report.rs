@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::bugs::Bug;
 use crate::coverage::{JOBS, Table, UNITS};
-use crate::plan::Plan;
+use crate::plan::{Plan, WORKERS};
 use crate::run::run_plan;
 
 /// What came of many schedules.
@@ -16,6 +16,8 @@ use crate::run::run_plan;
 pub struct Report {
     pub first_seed: u64,
     pub schedules: u64,
+    /// Of every schedule.
+    pub workers: usize,
     pub failed: Vec<Failed>,
     pub n_failed: u64,
     /// Calls to the store of the schedule in the middle.
@@ -123,6 +125,7 @@ impl Gathered {
         Report {
             first_seed,
             schedules,
+            workers: WORKERS,
             failed: self.failed,
             n_failed: self.n_failed,
             median_calls: median(&mut self.calls),

@@ -8,6 +8,7 @@ pub mod child;
 pub mod data;
 pub mod figure;
 pub mod files;
+pub mod frozen;
 pub mod http;
 pub mod picture;
 pub mod place;
