@@ -42,8 +42,8 @@ struct Options {
     /// Runs of the scenario `processes` at the same time: five processes each, which mostly wait
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=64))]
     at_once: u32,
-    /// Units of the scenarios `raise` and `fairness` [default: 2000; 400 with --quick]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(300..=10_000))]
+    /// Units of the scenarios `raise` and `fairness` [default: 2000; 800 with --quick]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(800..=10_000))]
     units: Option<u32>,
 }
 
@@ -65,7 +65,7 @@ async fn main() -> ExitCode {
             .unwrap_or(if is_quick { 2_000 } else { 100_000 }),
         n_runs: options.runs.unwrap_or(if is_quick { 16 } else { 200 }),
         at_once: options.at_once as usize,
-        n_units: options.units.unwrap_or(if is_quick { 400 } else { 2_000 }),
+        n_units: options.units.unwrap_or(if is_quick { 800 } else { 2_000 }),
         show: &show,
     };
     let mut figures = Figures::default();

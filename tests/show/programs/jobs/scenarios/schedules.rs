@@ -12,6 +12,20 @@ use crate::lab::{Lab, beside_this_one, heard};
 
 /// Those that the figures name; the rest is counted.
 const NAMED: usize = 10;
+/// Of jobs and units, in the order of their lives.
+const STATES: [&str; 11] = [
+    "absent",
+    "assembling",
+    "waiting",
+    "queued",
+    "leased",
+    "silent",
+    "running",
+    "collecting",
+    "done",
+    "failed",
+    "cancelled",
+];
 
 pub(super) async fn run(lab: &Lab<'_>, figures: &mut Figures) -> Result<()> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -92,15 +106,9 @@ fn list(value: &Value) -> &[Value] {
 fn table(counts: &Value) -> String {
     let none = Map::new();
     let events = counts.as_object().unwrap_or(&none);
-    let mut states: Vec<&str> = Vec::new();
-    for row in events.values().filter_map(Value::as_object) {
-        for state in row.keys() {
-            if !states.contains(&state.as_str()) {
-                states.push(state);
-            }
-        }
-    }
-    states.sort_unstable();
+    let rows = || events.values().filter_map(Value::as_object);
+    let is_met = |state: &&str| rows().any(|it| it.contains_key(*state));
+    let states: Vec<&str> = STATES.into_iter().filter(is_met).collect();
     let line = |name: &str, cells: Vec<String>| {
         let cells: String = cells.iter().map(|it| format!("{it:>11}")).collect();
         format!("    {name:<26}{cells}")
@@ -134,9 +142,9 @@ mod tests {
         assert_eq!(
             rows,
             [
-                vec!["done", "queued"],
-                vec!["cancel", "2", "."],
-                vec!["raise", ".", "31"]
+                vec!["queued", "done"],
+                vec!["cancel", ".", "2"],
+                vec!["raise", "31", "."]
             ]
         );
     }

@@ -17,7 +17,9 @@ use crate::records::{number, owner, read, state, unit_paths};
 const LOOK: Duration = Duration::from_millis(2);
 /// How long a worker runs between two looks for its last output.
 const STEP: Duration = Duration::from_micros(150);
-/// A unit that takes this long to its last output is left alone.
+/// Of so many looks for outputs, one is at the record itself.
+const LOOKS_AT_RECORD: u32 = 50;
+/// A worker that takes this long to its last output is left alone.
 const MAX_STEPPING: Duration = Duration::from_secs(10);
 
 /// A worker that stands still in the middle of a unit.
@@ -55,7 +57,9 @@ pub(super) fn catch(
             std::thread::sleep(LOOK);
             continue;
         };
-        if !harm.before_commit {
+        if harm.before_commit {
+            wait_for_outputs(&held)?;
+        } else {
             std::thread::sleep(of_unit.mul_f64(harm.depth));
         }
         freeze(held.process)?;
@@ -118,14 +122,31 @@ fn is_held(held: &Caught) -> Result<bool> {
     Ok(now.is_some_and(|it| (it.process, it.attempt) == (held.process, held.attempt)))
 }
 
+/// Where the outputs of the attempt lie.
+fn folder(held: &Caught) -> PathBuf {
+    let unit = held.unit.with_extension("");
+    unit.join(format!("{:05}", held.attempt))
+}
+
+/// Waits until the worker begins to write what it found, or has lost the unit. Then little is left to step through.
+fn wait_for_outputs(held: &Caught) -> Result<()> {
+    let folder = folder(held);
+    let mut n_looks = 0_u32;
+    while !folder.exists() {
+        n_looks += 1;
+        if n_looks.is_multiple_of(LOOKS_AT_RECORD) && !is_held(held)? {
+            break;
+        }
+        std::thread::sleep(STEP);
+    }
+    Ok(())
+}
+
 /// Lets a stopped worker go on in small steps until its last output is there, and its commit is not. It holds no
 /// lock then, so that others can take the unit over.
 fn step_to_commit(held: &Caught) -> Result<Option<Caught>> {
     // A worker writes the log of an attempt last.
-    let last_output = held
-        .unit
-        .with_extension("")
-        .join(format!("{:05}/log.txt", held.attempt));
+    let last_output = folder(held).join("log.txt");
     let begun = Instant::now();
     while begun.elapsed() < MAX_STEPPING {
         if last_output.exists() && !holds_a_lock(held.process)? {

@@ -17,7 +17,7 @@ use super::stage::Stage;
 use crate::records::{has_ended, number, read};
 
 /// Whoever stands still goes on after this at the latest: with a lock in hand it holds up all others.
-const LONGEST: Duration = Duration::from_secs(30);
+const LONGEST: Duration = Duration::from_mins(1);
 const LOOK: Duration = Duration::from_millis(20);
 /// What a server that is being started gets to answer a wish.
 const LIMIT: Duration = Duration::from_mins(1);

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Error, Result};
 use cellmill_tests::show::place::say;
 use cellmill_tests::show::tree::Tree;
+use cellmill_tests::show::wait::no_job_is_open;
 use serde_json::json;
 
 use super::check::{has_committed, most_attempts, problems};
@@ -15,7 +16,7 @@ use super::plan::{Plan, ServerHarm};
 use super::stage::Stage;
 use super::watch::Watcher;
 use super::{Base, JOBS, KEPT, N_WORKERS, OTHER};
-use crate::records::{attempts, read, seconds, time, unit_paths};
+use crate::records::{attempts, has_ended, job_path, read, seconds, time, unit_paths};
 use crate::trainings::copy_root;
 
 /// Everything ends by then.
@@ -108,6 +109,9 @@ pub(super) async fn one_run(base: &Base, plan: &Plan, place: &Path) -> Result<Ra
     if !ran.harmed.is_empty() {
         tokio::time::sleep(AFTERWARDS).await;
     }
+    if let Err(error) = no_job_is_open(&root, LIMIT).await {
+        ran.problems.push(format!("marks stay: {error:#}"));
+    }
     let tree = Tree::still(&root, Tree::of_results, LIMIT).await?;
     let watched = watcher.end().await?;
     ran.n_looks = watched.n_looks;
@@ -141,8 +145,8 @@ pub(super) async fn one_run(base: &Base, plan: &Plan, place: &Path) -> Result<Ra
 fn n_ended(root: &Path) -> Result<usize> {
     let mut n = 0;
     for dir in JOBS {
-        let job = read(&crate::records::job_path(root, "data", dir))?;
-        n += usize::from(job.is_some_and(|it| crate::records::has_ended(&it)));
+        let job = read(&job_path(root, "data", dir))?;
+        n += usize::from(job.is_some_and(|it| has_ended(&it)));
     }
     Ok(n)
 }
