@@ -56,17 +56,18 @@ fn state_of(stat: &str) -> Option<char> {
     stat.rsplit_once(')')?.1.trim_start().chars().next()
 }
 
-/// Does a process hold a lock on a file that others may wait for?
+/// Does a process hold a lock on a file alone, so that others wait for it?
 pub fn holds_a_lock(id: u32) -> Result<bool> {
     let locks = fs::read_to_string("/proc/locks").context("read /proc/locks")?;
     Ok(locks.lines().any(|it| holder(it) == Some(id)))
 }
 
-/// The process in a line of `/proc/locks`; a line with an arrow tells of one that waits.
+/// The process in a line of `/proc/locks` that has the lock alone. Locks for reading are shared, and an open SQLite
+/// file always has one; a line with an arrow tells of one that waits.
 fn holder(line: &str) -> Option<u32> {
     let fields: Vec<&str> = line.split_whitespace().collect();
-    let is_waiting = fields.get(1) == Some(&"->");
-    let holder = fields.get(4).filter(|_| !is_waiting);
+    let is_alone = fields.get(3) == Some(&"WRITE");
+    let holder = fields.get(4).filter(|_| is_alone);
     holder.and_then(|it| it.parse().ok())
 }
 
@@ -82,6 +83,7 @@ mod tests {
         let held = "3: FLOCK  ADVISORY  WRITE 4711 08:01:9 0 EOF";
         assert_eq!(holder(held), Some(4711));
         assert_eq!(holder(&held.replace("3: ", "3: -> ")), None);
+        assert_eq!(holder(&held.replace("WRITE", "READ ")), None);
     }
 
     #[test]

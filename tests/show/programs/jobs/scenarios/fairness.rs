@@ -14,7 +14,7 @@ use crate::programs::{Server, Setting, Worker};
 use crate::records::{attempts, read, seconds, time, unit_paths};
 use crate::trainings::copy_root;
 
-const LIMIT: Duration = Duration::from_mins(60);
+const LIMIT: Duration = Duration::from_hours(1);
 const MANY: &str = "Many";
 const FEW: &str = "Few";
 /// One unit of twenty is of the small job.

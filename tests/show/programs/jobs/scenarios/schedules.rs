@@ -1,5 +1,6 @@
 //! Many schedules of the simulation: nothing is broken, and everything that can happen did.
 
+use std::fmt::Write as _;
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
@@ -109,18 +110,21 @@ fn table(counts: &Value) -> String {
     let rows = || events.values().filter_map(Value::as_object);
     let is_met = |state: &&str| rows().any(|it| it.contains_key(*state));
     let states: Vec<&str> = STATES.into_iter().filter(is_met).collect();
-    let line = |name: &str, cells: Vec<String>| {
-        let cells: String = cells.iter().map(|it| format!("{it:>11}")).collect();
-        format!("    {name:<26}{cells}")
+    let line = |name: &str, cells: &mut dyn Iterator<Item = String>| {
+        cells.fold(format!("    {name:<26}"), |mut line, cell| {
+            // Writing into a text does not fail.
+            let _ = write!(line, "{cell:>11}");
+            line
+        })
     };
-    let mut lines = vec![line("", states.iter().map(|it| (*it).to_owned()).collect())];
+    let mut lines = vec![line("", &mut states.iter().map(|it| (*it).to_owned()))];
     for (event, row) in events {
         let cell = |state: &&str| {
             row[*state]
                 .as_u64()
                 .map_or(".".to_owned(), |it| it.to_string())
         };
-        lines.push(line(event, states.iter().map(cell).collect()));
+        lines.push(line(event, &mut states.iter().map(cell)));
     }
     lines.join("\n")
 }
