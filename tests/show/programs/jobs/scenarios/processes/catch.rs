@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use cellmill_tests::show::frozen::{freeze, holds_a_lock, thaw};
 
-use super::JOBS;
 use super::plan::Harm;
 use super::stage::Stage;
+use super::{Calm, JOBS};
 use crate::programs::process_of;
 use crate::records::{number, owner, read, state, unit_paths};
 
@@ -45,22 +45,23 @@ pub(super) struct Looked {
 pub(super) fn catch(
     stage: &Stage,
     harm: &Harm,
-    of_unit: Duration,
+    calm: Calm,
     looked: &mut Looked,
 ) -> Result<Option<Caught>> {
+    let n_before = harm.after * calm.n_units as f64;
     while !stage.is_over()? {
         let (n_claimed, held) = looked.look(&stage.root)?;
         let held = held
             .into_iter()
             .find(|it| stage.is_at_work(it.process) && !looked.done.contains(&it.unit));
-        let Some(held) = held.filter(|_| n_claimed >= harm.after) else {
+        let Some(held) = held.filter(|_| n_claimed as f64 >= n_before) else {
             std::thread::sleep(LOOK);
             continue;
         };
         if harm.before_commit {
             wait_for_outputs(&held)?;
         } else {
-            std::thread::sleep(of_unit.mul_f64(harm.depth));
+            std::thread::sleep(calm.unit.mul_f64(harm.depth));
         }
         freeze(held.process)?;
         let caught = if !is_held(&held)? {

@@ -10,10 +10,10 @@ use serde_json::json;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep};
 
-use super::OTHER;
 use super::catch::{Caught, Looked, catch};
-use super::plan::{Harm, How, ServerHarm, Until};
+use super::plan::{Harm, How, Moment, ServerHarm, Until};
 use super::stage::Stage;
+use super::{Calm, OTHER};
 use crate::records::{has_ended, number, read};
 
 /// Whoever stands still goes on after this at the latest: with a lock in hand it holds up all others.
@@ -35,14 +35,14 @@ pub(super) struct Harmed {
 pub(super) async fn do_harms(
     stage: Arc<Stage>,
     harms: Vec<Harm>,
-    of_unit: Duration,
+    calm: Calm,
 ) -> Result<Vec<Harmed>> {
     let mut looked = Looked::default();
     let mut aftermath = JoinSet::new();
     for harm in harms {
         let at = Arc::clone(&stage);
         let caught = spawn_blocking(move || {
-            let caught = catch(&at, &harm, of_unit, &mut looked);
+            let caught = catch(&at, &harm, calm, &mut looked);
             (caught, looked)
         });
         let (caught, after) = caught.await.context("a catcher broke off")?;
@@ -111,11 +111,11 @@ async fn wake(stage: &Stage, caught: Caught, until: Until) -> Result<Harmed> {
 }
 
 /// Kills or freezes the server, and brings it back.
-pub(super) async fn harm_server(stage: &Stage, harm: Option<ServerHarm>) -> Result<()> {
+pub(super) async fn harm_server(stage: &Stage, harm: Option<ServerHarm>, calm: Calm) -> Result<()> {
     match harm {
         None => Ok(()),
         Some(ServerHarm::Kill { at, down }) => {
-            sleep(Duration::from_secs_f64(at)).await;
+            sleep(at.after(calm.jobs)).await;
             let server = stage.server.lock().await.take();
             server.context("the server is up")?.process.kill()?;
             sleep(Duration::from_secs_f64(down)).await;
@@ -123,7 +123,7 @@ pub(super) async fn harm_server(stage: &Stage, harm: Option<ServerHarm>) -> Resu
             Ok(())
         }
         Some(ServerHarm::Freeze { at, lasts }) => {
-            sleep(Duration::from_secs_f64(at)).await;
+            sleep(at.after(calm.jobs)).await;
             let server = stage.server.lock().await;
             let id = server.as_ref().context("the server is up")?.process.id();
             spawn_blocking(move || freeze(id))
@@ -136,11 +136,11 @@ pub(super) async fn harm_server(stage: &Stage, harm: Option<ServerHarm>) -> Resu
 }
 
 /// Cancels a job; was that acknowledged? A refusal is an answer too: then it must be done.
-pub(super) async fn cancel(stage: &Stage, at: Option<f64>) -> Result<bool> {
+pub(super) async fn cancel(stage: &Stage, at: Option<Moment>, calm: Calm) -> Result<bool> {
     let Some(at) = at else {
         return Ok(false);
     };
-    sleep(Duration::from_secs_f64(at)).await;
+    sleep(at.after(calm.jobs)).await;
     let path = format!("/api/v1/jobs/data/{OTHER}/cancel");
     let (nothing, begun) = (json!({}), Instant::now());
     loop {

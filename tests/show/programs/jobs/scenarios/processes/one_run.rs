@@ -15,7 +15,7 @@ use super::harm::{Harmed, cancel, do_harms, harm_server};
 use super::plan::{Plan, ServerHarm};
 use super::stage::Stage;
 use super::watch::Watcher;
-use super::{Base, JOBS, KEPT, N_WORKERS, OTHER};
+use super::{Base, Calm, JOBS, KEPT, N_WORKERS, OTHER};
 use crate::records::{attempts, has_ended, job_path, read, seconds, time, unit_paths};
 use crate::trainings::copy_root;
 
@@ -30,8 +30,9 @@ pub(super) struct Ran {
     pub(super) problems: Vec<String>,
     pub(super) differences: Vec<String>,
     pub(super) tree: Option<Tree>,
-    /// The time of a unit in the middle.
-    pub(super) of_unit: Duration,
+    pub(super) calm: Calm,
+    /// There were so many more in the plan: all jobs had ended before.
+    pub(super) n_missed: usize,
     pub(super) harmed: Vec<Harmed>,
     pub(super) server: Option<ServerHarm>,
     pub(super) is_cancelled: bool,
@@ -89,11 +90,11 @@ pub(super) async fn one_run(base: &Base, plan: &Plan, place: &Path) -> Result<Ra
         server.client.post("/api/v1/datasets", &wish).await?;
     }
     *stage.server.lock().await = Some(server);
-    let harms = do_harms(Arc::clone(&stage), plan.harms.clone(), base.of_unit);
+    let harms = do_harms(Arc::clone(&stage), plan.harms.clone(), base.calm);
     let (harmed, served, is_cancelled, ended) = tokio::join!(
         harms,
-        harm_server(&stage, plan.server),
-        cancel(&stage, plan.cancel_at),
+        harm_server(&stage, plan.server, base.calm),
+        cancel(&stage, plan.cancel_at, base.calm),
         stage.until_over(LIMIT),
     );
     let mut ran = Ran {
@@ -129,15 +130,16 @@ pub(super) async fn one_run(base: &Base, plan: &Plan, place: &Path) -> Result<Ra
     if let Err(error) = verified.must_be_ok("verify") {
         ran.problems.push(format!("{error:#}"));
     }
-    if base.calm.n_files() > 0 {
-        ran.differences = base.calm.differences(&tree);
+    if base.tree.n_files() > 0 {
+        ran.differences = base.tree.differences(&tree);
         let of_other = format!("datasets/{OTHER}/");
         let is_cancelled = ran.is_cancelled;
         ran.differences
             .retain(|it| !(is_cancelled && it.starts_with(&of_other)));
     }
     ran.tree = Some(tree);
-    ran.of_unit = time_of_unit(&root)?;
+    ran.calm = measured(&root)?;
+    ran.n_missed = plan.harms.len() - ran.harmed.len();
     ran.took = begun.elapsed();
     Ok(ran)
 }
@@ -151,18 +153,28 @@ fn n_ended(root: &Path) -> Result<usize> {
     Ok(n)
 }
 
-/// The median over all units, from the last claim to the end.
-fn time_of_unit(root: &Path) -> Result<Duration> {
+/// Units and how long they took, from the last claim to the end.
+fn measured(root: &Path) -> Result<Calm> {
     let mut times = Vec::new();
     for dir in JOBS {
         for path in unit_paths(root, dir)?.into_values() {
             let unit = read(&path)?.context("a unit is gone")?;
             let last = attempts(&unit).last();
-            let last = last.and_then(|it| time(&it["began"]).zip(time(&it["ended"])));
-            times.extend(last.map(|(began, ended)| seconds(began, ended)));
+            times.extend(last.and_then(|it| time(&it["began"]).zip(time(&it["ended"]))));
         }
     }
-    times.sort_by(f64::total_cmp);
-    let median = times.get(times.len() / 2).copied().unwrap_or(0.0);
-    Ok(Duration::from_secs_f64(median.max(0.0)))
+    let duration = |it: f64| Duration::from_secs_f64(it.max(0.0));
+    let first = times.iter().map(|it| it.0).min();
+    let last = times.iter().map(|it| it.1).max();
+    let mut units: Vec<f64> = times.iter().map(|it| seconds(it.0, it.1)).collect();
+    units.sort_by(f64::total_cmp);
+    Ok(Calm {
+        n_units: units.len(),
+        unit: duration(units.get(units.len() / 2).copied().unwrap_or(0.0)),
+        jobs: duration(
+            first
+                .zip(last)
+                .map_or(0.0, |(first, last)| seconds(first, last)),
+        ),
+    })
 }

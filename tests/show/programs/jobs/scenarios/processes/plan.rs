@@ -1,5 +1,7 @@
 //! What happens in a run: a pure function of a seed.
 
+use std::time::Duration;
+
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
@@ -8,15 +10,14 @@ use rand::{Rng as _, SeedableRng as _};
 pub(super) struct Plan {
     pub(super) harms: Vec<Harm>,
     pub(super) server: Option<ServerHarm>,
-    /// Seconds after the jobs were accepted.
-    pub(super) cancel_at: Option<f64>,
+    pub(super) cancel_at: Option<Moment>,
 }
 
 /// Something that is done to a worker in the middle of a unit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Harm {
-    /// So many units were claimed before.
-    pub(super) after: usize,
+    /// So many of all units were claimed before, as a share.
+    pub(super) after: f64,
     /// How far into the unit, in lengths of a unit.
     pub(super) depth: f64,
     /// Between its last output and its commit instead.
@@ -43,11 +44,37 @@ pub(super) enum Until {
     AllEnded,
 }
 
-/// Something that is done to the server, in seconds after the jobs were accepted.
+/// Something that is done to the server, for so many seconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum ServerHarm {
-    Kill { at: f64, down: f64 },
-    Freeze { at: f64, lasts: f64 },
+    Kill { at: Moment, down: f64 },
+    Freeze { at: Moment, lasts: f64 },
+}
+
+/// A time after the jobs were accepted.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Moment {
+    /// While there is much to do: as a share of what undisturbed jobs take.
+    OfCalm(f64),
+    /// While lost units are waited for: in seconds.
+    Later(f64),
+}
+
+impl Moment {
+    pub(super) fn after(self, calm: Duration) -> Duration {
+        match self {
+            Self::OfCalm(share) => calm.mul_f64(share),
+            Self::Later(seconds) => Duration::from_secs_f64(seconds),
+        }
+    }
+
+    fn draw(dice: &mut StdRng) -> Self {
+        if dice.random_bool(0.6) {
+            Self::OfCalm(dice.random_range(0.0..1.0))
+        } else {
+            Self::Later(dice.random_range(0.0..10.0))
+        }
+    }
 }
 
 impl Plan {
@@ -61,20 +88,20 @@ impl Plan {
             StdRng::seed_from_u64(seed ^ u64::from(run).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let n_harms = dice.random_range(1..=3);
         let mut harms: Vec<Harm> = (0..n_harms).map(|_| Harm::draw(&mut dice)).collect();
-        harms.sort_by_key(|it| it.after);
+        harms.sort_by(|a, b| a.after.total_cmp(&b.after));
         let server = match dice.random_range(0..10) {
             0 | 1 => Some(ServerHarm::Kill {
-                at: dice.random_range(0.0..4.0),
+                at: Moment::draw(&mut dice),
                 down: dice.random_range(0.0..6.0),
             }),
             2 => Some(ServerHarm::Freeze {
-                at: dice.random_range(0.0..4.0),
+                at: Moment::draw(&mut dice),
                 lasts: dice.random_range(6.0..10.0),
             }),
             _ => None,
         };
         let is_cancelled = dice.random_bool(0.25);
-        let cancel_at = is_cancelled.then(|| dice.random_range(0.0..5.0));
+        let cancel_at = is_cancelled.then(|| Moment::draw(&mut dice));
         Self {
             harms,
             server,
@@ -87,7 +114,7 @@ impl Harm {
     fn draw(dice: &mut StdRng) -> Self {
         let until = [Until::Taken, Until::Ended, Until::AllEnded][dice.random_range(0..3)];
         Self {
-            after: dice.random_range(0..16),
+            after: dice.random_range(0.0..0.7),
             depth: dice.random_range(0.0..1.0),
             before_commit: dice.random_bool(0.4),
             how: if dice.random_bool(0.45) {

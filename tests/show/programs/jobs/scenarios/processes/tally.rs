@@ -17,6 +17,7 @@ pub(super) struct Tally {
     n_jobs_ended: usize,
     n_same: usize,
     n_problems: usize,
+    n_missed: usize,
     n_killed: usize,
     n_frozen: usize,
     n_before_commit: usize,
@@ -36,6 +37,7 @@ impl Tally {
         self.n_jobs_ended += ran.n_jobs_ended;
         self.n_same += usize::from(ran.tree.is_some() && ran.differences.is_empty());
         self.n_problems += ran.problems.len();
+        self.n_missed += ran.n_missed;
         for it in &ran.harmed {
             self.n_killed += usize::from(it.is_killed);
             self.n_frozen += usize::from(!it.is_killed);
@@ -64,6 +66,7 @@ impl Tally {
         };
         told("workers_killed", self.n_killed, "kills");
         told("workers_frozen", self.n_frozen, "stops");
+        told("harms_that_came_too_late", self.n_missed, "harms");
         told("servers_killed", self.n_servers_killed, "kills");
         told("servers_frozen", self.n_servers_frozen, "stops");
         told("cancels_acknowledged", self.n_cancelled, "jobs");
