@@ -9,14 +9,14 @@ use super::repository_tests::count;
 pub(super) async fn run(figures: &mut Figures) -> Result<()> {
     let worker = ["legacy"];
     count(figures, "legacy.worker", "tests/examples/run", &worker).await?;
-    let server = [
+    // With the features of the script, so that nothing is built twice.
+    let features = [
         "test",
         "--locked",
-        "-p",
-        "cellmill-tests",
-        "--test",
-        "http",
-        "legacy",
+        "--workspace",
+        "--features",
+        "cellmill-tests/examples",
     ];
+    let server = [&features[..], &["--test", "http", "legacy"]].concat();
     count(figures, "legacy.server", "cargo", &server).await
 }
