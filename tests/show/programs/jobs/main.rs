@@ -21,12 +21,24 @@ use clap::Parser;
 
 use lab::Lab;
 
+const SCENARIOS: &str = "\
+Scenarios, in the order they run:
+  schedules  the simulation: nothing broken, every event met every state that it can
+  bugs       bugs planted in the simulation: how soon each is found
+  processes  kill -9, and SIGSTOP beyond the lease, also just before a commit; cancels
+  takeover   kill -9 of a worker that trains: when another goes on, and the weights
+  cancel     running trainings that are cancelled or stopped
+  raise      a job that is raised before thousands of waiting units
+  fairness   a large job and a small one: who gets which share of the worker
+  legacy     a worker of the predecessor's kind; runs tests in the dev profile, needs Python 3
+  examples   the SDK example and the --exec example; as legacy";
+
 /// Jobs that survive, seen from outside, in figures
 ///
 /// The data are folders in the documented layout, with photographs and points; the first of them by name is taken.
 /// Prints one JSON line for each figure. Ends with 1 when one falls short.
 #[derive(Debug, Parser)]
-#[command(name = "tests/show/jobs")]
+#[command(name = "tests/show/jobs", after_help = SCENARIOS)]
 struct Options {
     #[command(flatten)]
     show: ShowOptions,
