@@ -45,10 +45,8 @@ struct Raw {
     checkpoint: Option<String>,
     #[serde(default)]
     best: bool,
-    #[serde(default)]
-    resumed: bool,
-    #[serde(default)]
-    nothing: bool,
+    resumed: Option<bool>,
+    nothing: Option<bool>,
     rejected: Option<String>,
     reason: Option<String>,
     error: Option<String>,
@@ -74,10 +72,10 @@ pub(super) fn parse(line: &str) -> Result<Line, String> {
         let is_best = raw.best;
         return Ok(Line::Checkpoint { file, is_best });
     }
-    if raw.resumed {
+    if raw.resumed == Some(true) {
         return Ok(Line::Resumed);
     }
-    if raw.nothing {
+    if raw.nothing == Some(true) {
         return Ok(Line::NothingToKeep);
     }
     if let Some(percent) = raw.percent {

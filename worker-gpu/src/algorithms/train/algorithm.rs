@@ -248,10 +248,7 @@ impl TrainAlgorithm {
 }
 
 fn failed(error: Cause) -> Failure {
-    refuse(format!(
-        "the training failed: {}",
-        cellmill_service::report(error.as_ref())
-    ))
+    Failure::permanent("the training failed", error)
 }
 
 /// Reports a training and knows when its time is over.
