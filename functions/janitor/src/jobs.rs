@@ -14,6 +14,7 @@ use cellmill_store::{Error, Replaced, Store, Versioned};
 use chrono::{DateTime, Utc};
 use futures::TryStreamExt as _;
 
+use crate::aging;
 use crate::load::{self, Loads};
 use crate::{Action, Janitor, What, parse_mark};
 
@@ -212,6 +213,7 @@ pub(crate) async fn plan(store: &Store, timing: Timing, window: usize) -> Result
     let marks: Vec<_> = store.list(&Prefix::Active.to_path()).try_collect().await?;
     let mut actions = Vec::new();
     let mut loads = Loads::new();
+    let mut jobs = Vec::new();
     for mark in marks {
         let Some((kind, dir, round)) = parse_mark(&mark.key) else {
             continue;
@@ -245,7 +247,14 @@ pub(crate) async fn plan(store: &Store, timing: Timing, window: usize) -> Result
         if let Some((job, _)) = &seen.job {
             actions.append(&mut read_silent(store, job, to_read, timing).await?);
         }
+        jobs.push(seen);
     }
+    let now = store.now();
+    let busy = aging::busy_classes(&jobs, now, timing);
+    let aged = jobs
+        .iter()
+        .filter_map(|it| aging::decide_aging(it, &busy, now, timing));
+    actions.extend(aged);
     Ok(SweptJobs { actions, loads })
 }
 

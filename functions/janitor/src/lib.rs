@@ -3,6 +3,7 @@
 //! `plan` looks, `decide_*` are pure, `perform` acts; a dry run prints the plan. Everything here is
 //! idempotent: two janitors at once, or one twice, only send hints that are met by documents which know better.
 
+mod aging;
 pub mod erase;
 mod images;
 mod jobs;
@@ -80,6 +81,8 @@ pub enum What {
         #[serde(skip)]
         job: Box<JobRecord>,
     },
+    /// It waited long enough behind others: let it go before them.
+    Raise { kind: JobKind, dir: Dir },
     /// The lease of a legacy job's unit is over: it waits for another worker, or is given up.
     EndLease { kind: JobKind, dir: Dir, unit: u32 },
     /// The mark's job round has ended.
@@ -150,6 +153,7 @@ impl Janitor {
             What::Hint { unit, job, .. } => hints::send_units(&*self.queue, job, &[*unit])
                 .await
                 .map_err(Error::Queue),
+            What::Raise { kind, dir } => aging::raise(self, *kind, dir).await,
             What::EndLease { kind, dir, unit } => {
                 let (dir, kind, unit) = (dir.clone(), *kind, *unit);
                 jobs::end_lease(self, UnitKey { dir, kind, unit }).await

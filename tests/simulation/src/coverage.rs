@@ -80,6 +80,7 @@ pub const JOBS: Form = Form {
                 "collecting",
                 "done",
                 "failed",
+                "cancelled",
             ],
         ),
         ("raise", &["assembling", "queued", "running", "collecting"]),

@@ -31,10 +31,14 @@ impl Plan {
             home: dice.one_of(&[Home::Bucket, Home::Bucket, Home::Folder]),
             predicts: dice.chance(25),
             trains: dice.chance(40),
+            is_late: false,
             window: dice.within(2, 6) as usize,
             items: Vec::new(),
             jobs,
         };
+        if plan.trains && dice.chance(20) {
+            plan.call_for_all_workers();
+        }
         let n_jobs = n_jobs(&plan);
         for _ in 0..dice.within(0, 2) {
             let item = dice.hit(n_jobs);
@@ -77,6 +81,7 @@ impl Plan {
         self.jobs = vec![1];
         self.predicts = false;
         self.trains = false;
+        self.is_late = false;
         self.items = (0..WORKERS)
             .map(|machine| Item::Call {
                 machine,
@@ -97,6 +102,17 @@ impl Plan {
             job: 0,
             when: When::At(at + Duration::from_millis(dice.within(0, 400))),
             freeze: Some(dice.seconds(45, 60)),
+        });
+    }
+
+    /// More urgent units than workers come while the training runs.
+    fn call_for_all_workers(&mut self) {
+        self.jobs = vec![2, 6];
+        self.is_late = true;
+        self.items.push(Item::User {
+            job: 1,
+            when: When::Reached(JobState::Assembling, Duration::ZERO),
+            verb: Verb::Raise,
         });
     }
 

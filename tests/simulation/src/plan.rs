@@ -17,6 +17,8 @@ pub struct Plan {
     pub predicts: bool,
     /// Is a training submitted that waits for the first data set?
     pub trains: bool,
+    /// Does the last data set come only when the training runs?
+    pub is_late: bool,
     pub window: usize,
     pub items: Vec<Item>,
 }

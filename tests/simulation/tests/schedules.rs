@@ -115,6 +115,7 @@ fn a_late_collector_counts_no_failure_of_the_round_before() {
         jobs: vec![3],
         predicts: false,
         trains: false,
+        is_late: false,
         window: 3,
         items: vec![
             call(COLLECTORS[1], Deed::Fail(Kind::Precondition)),

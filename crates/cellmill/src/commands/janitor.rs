@@ -175,6 +175,7 @@ fn verb(what: &What) -> &'static str {
         What::Assemble { .. } => "assemble",
         What::Collect { .. } => "collect",
         What::Hint { .. } => "hint",
+        What::Raise { .. } => "raise",
         What::EndLease { .. } => "end lease",
         What::RemoveMark { .. } => "remove mark",
         What::Ingest { .. } => "ingest",
@@ -186,6 +187,7 @@ fn verb(what: &What) -> &'static str {
 fn subject(what: &What) -> String {
     match what {
         What::Assemble { kind, dir }
+        | What::Raise { kind, dir }
         | What::Collect {
             kind,
             dir,
