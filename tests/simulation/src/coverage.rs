@@ -156,7 +156,7 @@ pub const UNITS: Form = Form {
         ("committed", &["leased", "silent"]),
         ("error", &["leased", "silent"]),
         ("handed back", &["leased", "silent"]),
-        ("preempted", &["leased", "silent"]),
+        ("preempted", &["leased"]),
         ("given up", &["silent"]),
         ("ended with its job", &["waiting", "leased", "silent"]),
         (
