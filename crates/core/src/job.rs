@@ -204,6 +204,19 @@ impl JobState {
         matches!(self, Self::Done | Self::Failed | Self::Cancelled)
     }
 
+    /// `queued`: as it stands in documents.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Assembling => "assembling",
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Collecting => "collecting",
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
     /// The predecessor's numbers: 0 init, 1 ready, 2 processing, 3 error, 4 done (FORMATS A.3).
     pub const fn legacy_status(self) -> u8 {
         match self {

@@ -230,19 +230,7 @@ pub(super) fn state_of(console: &Console, job: &JobView) -> String {
         JobState::Cancelled => Tone::Plain,
         _ => Tone::Busy,
     };
-    console.paint(tone, state_name(job.state))
-}
-
-const fn state_name(state: JobState) -> &'static str {
-    match state {
-        JobState::Assembling => "assembling",
-        JobState::Queued => "queued",
-        JobState::Running => "running",
-        JobState::Collecting => "collecting",
-        JobState::Done => "done",
-        JobState::Failed => "failed",
-        JobState::Cancelled => "cancelled",
-    }
+    console.paint(tone, job.state.as_str())
 }
 
 /// `2, resumed at 38 %`
@@ -305,7 +293,7 @@ pub(crate) async fn wait(
         };
         bar.set_message(format!(
             "{}{step}{}",
-            state_name(job.state),
+            job.state.as_str(),
             left.unwrap_or_default()
         ));
         bar.set_position(u64::from(job.percent));

@@ -125,16 +125,7 @@ fn result_of(key: &ObjectKey) -> Option<ResultOf> {
 }
 
 pub(crate) fn state_text(state: Option<JobState>) -> &'static str {
-    match state {
-        None => "absent",
-        Some(JobState::Assembling) => "assembling",
-        Some(JobState::Queued) => "queued",
-        Some(JobState::Running) => "running",
-        Some(JobState::Collecting) => "collecting",
-        Some(JobState::Done) => "done",
-        Some(JobState::Failed) => "failed",
-        Some(JobState::Cancelled) => "cancelled",
-    }
+    state.map_or("absent", JobState::as_str)
 }
 
 impl JobSeen {

@@ -193,48 +193,19 @@ impl Answer {
 mod tests {
     use cellmill_core::boxes::BBox;
     use cellmill_core::classes::ClassTable;
-    use cellmill_core::document::Stamp;
     use cellmill_core::ids::Dir;
-    use cellmill_core::model::{Calibration, ModelClass, ModelInput, ModelState, Threshold};
+    use cellmill_core::model::{Calibration, ModelClass, Threshold};
 
     use super::*;
 
     fn card(classes: &[u32]) -> ModelCard {
-        ModelCard {
-            stamp: Stamp::default(),
-            mid: 7,
-            description: String::new(),
-            file: String::new(),
-            bytes: 0,
-            sha256: String::new(),
-            state: ModelState::Ready,
-            classes: classes
-                .iter()
-                .map(|&id| ModelClass {
-                    id,
-                    name: format!("c{id}"),
-                })
-                .collect(),
-            input: ModelInput {
-                side: 32,
-                gray: false,
-                mean: [0.0; 3],
-                std: [1.0; 3],
-            },
-            family: String::new(),
-            scale: String::new(),
-            features: 1,
-            unit_class: "cpu".to_owned(),
-            mtype: None,
-            training: None,
-            validation: None,
-            test: None,
-            baseline: None,
-            calibration: None,
-            thresholds: Vec::new(),
-            lineage: Vec::new(),
-            decided: None,
-        }
+        let class = |&id: &u32| ModelClass {
+            id,
+            name: format!("c{id}"),
+        };
+        let mut card = ModelCard::of_file(7, String::new(), 0, String::new());
+        card.classes = classes.iter().map(class).collect();
+        card
     }
 
     fn parameters() -> PredictParameters {

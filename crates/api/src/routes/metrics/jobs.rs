@@ -77,7 +77,7 @@ impl JobsWatch {
         for job in jobs {
             let key = (job.kind, job.dir.clone());
             let counted = (job.kind, job.dir.clone(), job.round);
-            let by_state = (job.kind, name_of(job.state));
+            let by_state = (job.kind, job.state.as_str());
             if !job.state.is_ended() {
                 *seen.open.entry(by_state).or_default() += 1;
                 self.open.insert(key);
@@ -205,16 +205,4 @@ async fn load_of(
             _ => None,
         });
     Ok(load::of_job(job, written, now, timing))
-}
-
-const fn name_of(state: JobState) -> &'static str {
-    match state {
-        JobState::Assembling => "assembling",
-        JobState::Queued => "queued",
-        JobState::Running => "running",
-        JobState::Collecting => "collecting",
-        JobState::Done => "done",
-        JobState::Failed => "failed",
-        JobState::Cancelled => "cancelled",
-    }
 }
