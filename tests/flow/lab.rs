@@ -257,7 +257,8 @@ impl Mill {
                 tokio::spawn(worker.run(shutdown.clone()))
             })
             .collect();
-        let deadline = tokio::time::Instant::now() + Duration::from_mins(1);
+        // Long: a machine with much to do is no reason to fail.
+        let deadline = tokio::time::Instant::now() + Duration::from_mins(5);
         let job = loop {
             self.turn().await;
             let job = self

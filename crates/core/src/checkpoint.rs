@@ -9,6 +9,8 @@ use crate::keys::{ObjectKey, UnitKey};
 pub struct Checkpoint {
     /// Full key, under the folder of the attempt that wrote it.
     pub key: String,
+    /// Of its bytes: others are no checkpoint.
+    pub sha256: String,
     /// How far the unit was, 0 to 99.
     pub percent: u8,
     /// Was nothing before it as good?
@@ -67,6 +69,7 @@ mod tests {
         };
         Checkpoint {
             key: key.to_path(),
+            sha256: String::new(),
             percent: number as u8,
             is_best,
         }

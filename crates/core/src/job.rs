@@ -356,7 +356,7 @@ pub struct Effects {
 
 /// An event that the job's state does not allow. The text is for the person who asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("job `{dir}` is {state:?}: {why}")]
+#[error("job `{dir}` is {}: {why}", state.as_str())]
 pub struct NotAllowed {
     pub dir: Dir,
     pub state: JobState,

@@ -551,6 +551,7 @@ mod tests {
         let progress = Progress {
             checkpoints: Some(vec![Checkpoint {
                 key: "one".to_owned(),
+                sha256: String::new(),
                 percent: 10,
                 is_best: false,
             }]),

@@ -25,6 +25,12 @@ pub trait Algorithm: Send + Sync {
         true
     }
 
+    /// Does it need the device, which a training has for hours? While one runs, no other unit is claimed that would only
+    /// wait for it.
+    fn needs_device(&self) -> bool {
+        false
+    }
+
     /// Works on one unit. The future is dropped at an await when the unit is cancelled or lost.
     async fn run(&self, unit: &Unit, context: &mut Context) -> Result<Outcome, Failure>;
 }

@@ -8,6 +8,7 @@ use cellmill_store::{Created, Replaced, Versioned};
 use tokio::time::Instant;
 
 use crate::Error;
+use crate::device::Held;
 use crate::inner::Inner;
 
 /// Others may come in between this often before the claim is left to a later hint.
@@ -23,6 +24,8 @@ pub(crate) struct Lease {
     pub(crate) record: Versioned<UnitRecord>,
     /// When the write began that made the lease: it counts from here, by the own monotonic clock.
     pub(crate) began: Instant,
+    /// Given free when the unit has ended.
+    pub(crate) device: Option<Held>,
 }
 
 impl Lease {
@@ -104,6 +107,7 @@ impl Inner {
                             job,
                             record,
                             began,
+                            device: None,
                         })));
                     }
                 }
@@ -111,6 +115,20 @@ impl Inner {
         }
         // So many hands on one unit: somebody has it.
         Ok(Claimed::Settled)
+    }
+
+    /// Would a claim take the unit now? Only looks.
+    pub(crate) async fn is_free(&self, key: &UnitKey) -> Result<bool, Error> {
+        let job = self.store.read_job(key.kind, &key.dir).await;
+        let Some(job) = job.map_err(Error::store("read the job of a unit"))? else {
+            return Ok(false);
+        };
+        let unit = self.store.read(&ObjectKey::Unit(key.clone())).await;
+        let unit = unit.map_err(Error::store("read a unit"))?;
+        let seen = unit.as_ref().map(|it| (&it.value, it.last_modified));
+        let (id, now) = (&self.options.id, self.store.now());
+        let decided = decide_claim(&job.value, seen, key, id, now, self.options.timing);
+        Ok(matches!(decided, Claim::Take(_)))
     }
 
     /// Puts `next` in the place of what was read; `None` when somebody came in between.

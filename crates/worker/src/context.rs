@@ -177,6 +177,7 @@ impl Context {
         let percent = self.board.progress().percent;
         self.checkpoints.kept.push(Checkpoint {
             key: written.key,
+            sha256: written.sha256,
             percent,
             is_best,
         });
@@ -194,7 +195,10 @@ impl Context {
         while let Some(newest) = self.checkpoints.kept.last().cloned() {
             let read = self.store.get_bytes(&newest.key).await;
             match read {
-                Ok(bytes) => return Ok(Some((newest, bytes))),
+                Ok(bytes) if sha256_hex(&bytes) == newest.sha256 => {
+                    return Ok(Some((newest, bytes)));
+                }
+                Ok(_) => self.drop_checkpoint(&newest, "its bytes are not those that were written"),
                 Err(cellmill_store::Error::NotFound { .. }) => {
                     self.drop_checkpoint(&newest, "it is not there");
                 }

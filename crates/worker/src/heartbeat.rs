@@ -156,6 +156,8 @@ impl Keeper {
         self.looking = None;
         match found {
             Ok(Ok(true)) => Some(StopReason::Preempted),
+            // Another slot of this worker met its hint, and leaves the device to it.
+            Ok(Ok(false)) if self.worker.is_device_called() => Some(StopReason::Preempted),
             Ok(Err(error)) => {
                 tracing::warn!(
                     error = cellmill_service::report(&error),

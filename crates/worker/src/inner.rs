@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::claim::Lease;
+use crate::device::Device;
 use crate::tally::Tally;
 use crate::{Algorithm, Error, Options, Parts};
 
@@ -33,6 +34,7 @@ pub(crate) struct Inner {
     /// The last time that store or queue answered.
     pub(crate) pulse: Pulse,
     pub(crate) tally: Tally,
+    pub(crate) device: Device,
     /// When an idle slot looks for forgotten units next.
     sweep_due: Mutex<Instant>,
     /// Urgent units that are claimed already, for the slots whose unit goes back for them.
@@ -84,6 +86,7 @@ impl Inner {
             tally: Tally::default(),
             sweep_due: Mutex::new(Instant::now()),
             urgent: Mutex::default(),
+            device: Device::default(),
         })
     }
 

@@ -9,6 +9,7 @@
 mod algorithm;
 mod claim;
 mod context;
+mod device;
 mod error;
 mod eta;
 mod heartbeat;

@@ -20,8 +20,12 @@ impl Inner {
     pub(crate) async fn sweep(&self) -> Result<Option<Lease>, Error> {
         for job in self.open_jobs().await? {
             for key in self.forgotten_units(&job).await? {
-                if let Claimed::Mine(lease) = self.claim(&key).await? {
+                let Ok(device) = self.reserve(key.kind, job.value.wishes.urgent) else {
+                    break;
+                };
+                if let Claimed::Mine(mut lease) = self.claim(&key).await? {
                     tracing::info!(unit = %key, "unit found without a hint");
+                    lease.device = device;
                     return Ok(Some(*lease));
                 }
             }

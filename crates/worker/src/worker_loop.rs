@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cellmill_core::keys::UnitKey;
 use cellmill_core::messages::UnitHint;
-use cellmill_queue::{QueueName, Received};
+use cellmill_queue::{Outgoing, QueueName, Received};
 use cellmill_service::health::Pulse;
 use cellmill_service::metrics::Source;
 use tokio::sync::watch;
@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::claim::{Claimed, Lease};
+use crate::device::URGENT_PAUSE;
 use crate::inner::Inner;
 use crate::{Algorithm, Error, Options, Parts};
 
@@ -120,7 +121,8 @@ impl Inner {
     /// The next unit to work on, if there is one soon. Only the waiting is cut short by shutdown: a claim
     /// that was begun is finished, as its unit would be lost for a whole lease otherwise.
     async fn next_lease(&self, shutdown: &CancellationToken) -> Result<Option<Lease>, Error> {
-        if let Some(lease) = self.pop_urgent() {
+        if let Some(mut lease) = self.pop_urgent() {
+            lease.device = self.await_device(lease.key.kind).await;
             return Ok(Some(lease));
         }
         let receiving = self.queue.receive_first(
@@ -137,7 +139,7 @@ impl Inner {
         if let Some((queue, messages)) = received {
             let mut lease = None;
             for message in messages {
-                lease = self.follow(&queue, message).await?;
+                lease = self.reserve_and_follow(&queue, message).await?;
             }
             return Ok(lease);
         }
@@ -172,6 +174,52 @@ impl Inner {
             }
         }
         Ok(false)
+    }
+
+    /// Follows a hint, unless its unit would only wait for the device: then it is for other workers, or for later.
+    async fn reserve_and_follow(
+        &self,
+        queue: &QueueName,
+        message: Received,
+    ) -> Result<Option<Lease>, Error> {
+        let is_urgent = self.urgent_queues().contains(queue);
+        let Ok(hint) = serde_json::from_str::<UnitHint>(&message.body) else {
+            return self.follow(queue, message).await;
+        };
+        let Ok(device) = self.reserve(hint.kind, is_urgent) else {
+            let (dir, kind, unit) = (hint.dir, hint.kind, hint.unit);
+            if is_urgent && !self.is_free(&UnitKey { dir, kind, unit }).await? {
+                // Nothing is asked for any more: no training gives way to that.
+                return self.follow(queue, message).await;
+            }
+            let pause = if is_urgent {
+                self.call_for_device();
+                URGENT_PAUSE
+            } else {
+                self.options.timing.lease() / 2
+            };
+            self.put_off(queue, message, pause).await?;
+            return Ok(None);
+        };
+        let mut lease = self.follow(queue, message).await?;
+        if let Some(lease) = &mut lease {
+            lease.device = device;
+        }
+        Ok(lease)
+    }
+
+    /// Sends the hint anew, for later. It is not given back: what comes back too often becomes a dead letter.
+    async fn put_off(
+        &self,
+        queue: &QueueName,
+        message: Received,
+        pause: Duration,
+    ) -> Result<(), Error> {
+        let again = Outgoing::after(pause, message.body);
+        let sent = self.queue.send(queue, &[again]).await;
+        sent.map_err(Error::queue("put a hint off"))?;
+        let deleted = self.queue.delete(queue, &[message.receipt]).await;
+        deleted.map_err(Error::queue("put a hint off"))
     }
 
     /// Follows one hint. It is deleted once what it asks for is durable, or there is nothing to ask for.

@@ -132,7 +132,8 @@ impl Janitor {
     /// Carries a plan out.
     pub async fn perform(&self, actions: &[Action]) -> Result<(), Error> {
         for action in actions {
-            tracing::info!(action = ?action.what, why = action.why, "janitor acts");
+            let what = serde_json::to_string(&action.what).unwrap_or_default();
+            tracing::info!(action = what, why = action.why, "janitor acts");
             self.act(&action.what).await?;
         }
         Ok(())

@@ -259,6 +259,7 @@ async fn a_checkpoint_is_durable_and_the_next_attempt_gets_it() {
 
     let named = |number| Checkpoint {
         key: place(number).to_path(),
+        sha256: cellmill_core::ids::sha256_hex(format!("step {number}\n").as_bytes()),
         percent: 40,
         is_best: false,
     };

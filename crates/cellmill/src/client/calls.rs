@@ -287,6 +287,32 @@ impl Client {
         self.get(self.v1(&["jobs", kind.as_str(), dir], &[])).await
     }
 
+    /// The kind of the job in this directory, for people who know only that.
+    pub async fn kind_of(&self, dir: &str) -> Result<JobKind, Error> {
+        let mut refusal = None;
+        for kind in JobKind::ALL {
+            match self.job(kind, dir).await {
+                Ok(job) => return Ok(job.kind),
+                Err(Error::Refused {
+                    status,
+                    mut body,
+                    retry_after_s,
+                }) if status < 500 && status != 429 => {
+                    if status == 404 {
+                        body.message = format!("there is no job `{dir}`");
+                    }
+                    refusal.get_or_insert(Error::Refused {
+                        status,
+                        body,
+                        retry_after_s,
+                    });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(refusal.expect("there is more than one kind"))
+    }
+
     /// The workers that are there, and those that vanished.
     pub async fn workers(&self) -> Result<Vec<WorkerView>, Error> {
         self.all(&["workers"], &[]).await

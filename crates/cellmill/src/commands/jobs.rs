@@ -23,7 +23,7 @@ pub enum JobsCommand {
     /// End a job without a result
     Cancel(JobArgs),
     /// End a training now, with the best epoch so far as its model
-    Stop(StopArgs),
+    Stop(JobArgs),
     /// Let a job's units go before those of others
     Raise(JobArgs),
     /// Do the failed units of a failed job again
@@ -50,20 +50,21 @@ pub struct JobArgs {
     dir: String,
     #[command(flatten)]
     server: ServerArgs,
-    /// Its kind
-    #[arg(long, default_value = "data", value_parser = parse_kind)]
-    kind: JobKind,
+    /// Its kind, where it is not to be looked up
+    #[arg(long, value_parser = parse_kind)]
+    kind: Option<JobKind>,
 }
 
-#[derive(Clone, Debug, clap::Args)]
-pub struct StopArgs {
-    /// The training's directory, such as `DkxD9Kjl`
-    dir: String,
-    #[command(flatten)]
-    server: ServerArgs,
-    /// Its kind: only a training has a best so far
-    #[arg(long, default_value = "train", value_parser = parse_kind)]
-    kind: JobKind,
+impl JobArgs {
+    /// The server, and which job of it.
+    async fn find(&self) -> Result<(Client, JobKind), Error> {
+        let client = self.server.client()?;
+        let kind = match self.kind {
+            Some(kind) => kind,
+            None => client.kind_of(&self.dir).await?,
+        };
+        Ok((client, kind))
+    }
 }
 
 fn parse_kind(text: &str) -> Result<JobKind, String> {
@@ -75,20 +76,19 @@ pub(crate) async fn run(command: JobsCommand, console: &mut Console) -> Result<E
     match command {
         JobsCommand::Ls(args) => ls(&args, console).await,
         JobsCommand::Show(args) => {
-            let job = args.server.client()?.job(args.kind, &args.dir).await?;
+            let (client, kind) = args.find().await?;
+            let job = client.job(kind, &args.dir).await?;
             console.answer(&job, show)?;
             Ok(Exit::Ok)
         }
         JobsCommand::Log(args) => log(&args, console).await,
         JobsCommand::Cancel(args) => wish(&args, JobWish::Cancel, console).await,
-        JobsCommand::Stop(StopArgs { dir, server, kind }) => {
-            let args = JobArgs { dir, server, kind };
-            wish(&args, JobWish::Stop, console).await
-        }
+        JobsCommand::Stop(args) => wish(&args, JobWish::Stop, console).await,
         JobsCommand::Raise(args) => wish(&args, JobWish::Raise, console).await,
         JobsCommand::Retry(args) => wish(&args, JobWish::Retry, console).await,
         JobsCommand::Watch(args) => {
-            let job = wait(&args.server.client()?, args.kind, &args.dir, console).await?;
+            let (client, kind) = args.find().await?;
+            let job = wait(&client, kind, &args.dir, console).await?;
             console.answer(&job, show)?;
             Ok(exit_of(&job))
         }
@@ -131,21 +131,22 @@ async fn ls(args: &LsArgs, console: &mut Console) -> Result<Exit, Error> {
 }
 
 async fn log(args: &JobArgs, console: &mut Console) -> Result<Exit, Error> {
-    let log = args.server.client()?.job_log(args.kind, &args.dir).await?;
+    let (client, kind) = args.find().await?;
+    let log = client.job_log(kind, &args.dir).await?;
     console.answer(&log, |console, log| console.text(log))?;
     Ok(Exit::Ok)
 }
 
 async fn wish(args: &JobArgs, wish: JobWish, console: &mut Console) -> Result<Exit, Error> {
-    let client = args.server.client()?;
-    let job = client.wish(args.kind, &args.dir, wish).await?;
+    let (client, kind) = args.find().await?;
+    let job = client.wish(kind, &args.dir, wish).await?;
     console.answer(&job, |console, job| {
         let state = state_of(console, job);
         let stops = match (wish, job.state) {
             (JobWish::Stop, JobState::Running | JobState::Queued) => {
-                ", it ends with the best epoch so far within a heartbeat (15 s)"
+                ": it stops at its worker's next heartbeat (15 s), then the best epoch so far is judged and becomes its model"
             }
-            (JobWish::Stop, JobState::Cancelled) => ": there was nothing to keep yet",
+            (JobWish::Raise, _) => ", and goes before others",
             _ => "",
         };
         console.line(format_args!(
@@ -182,6 +183,12 @@ fn show(console: &mut Console, job: &JobView) -> Result<(), Error> {
         job.silent_since.map(table::moment).unwrap_or_default(),
     );
     row("ended early", job.ended_early.clone().unwrap_or_default());
+    if job.wishes.stop && !job.state.is_ended() {
+        row(
+            "wished",
+            "stop: it ends with the best epoch so far".to_owned(),
+        );
+    }
     row("waits for", job.waits_for.clone().unwrap_or_default());
     row(
         "round",

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use cellmill_core::job::{JobEvent, JobState};
-use cellmill_core::keys::ObjectKey;
+use cellmill_core::keys::{JobKind, ObjectKey};
 use cellmill_core::unit::{UnitRecord, UnitState};
+use cellmill_store::Put;
 use futures::TryStreamExt as _;
 
 use super::support::{Bench, Deed, Fake};
@@ -79,7 +80,7 @@ async fn a_training_gives_way_to_urgent_work_at_a_checkpoint() {
     bench.hint(&[0]).await;
     let worker = bench.start(&Fake::new(Deed::Learn(FOR_EVER)), |_| {});
     bench.until(0, |it| !it.checkpoints.is_empty()).await;
-    let urgent = ObjectKey::Unit(bench.urgent().await);
+    let urgent = ObjectKey::Unit(bench.urgent(JobKind::Data).await);
     let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
     loop {
         let unit = bench.store.read::<UnitRecord>(&urgent).await.unwrap();
@@ -125,4 +126,47 @@ async fn a_stop_before_there_is_anything_cancels_the_job() {
     assert_eq!(job.state, JobState::Cancelled);
     let last = &job.history[job.history.len() - 2].what;
     assert!(last.contains("nothing to keep"), "{last}");
+}
+
+#[tokio::test]
+async fn a_second_slot_leaves_the_device_to_the_training_and_calls_it_for_urgent_ones() {
+    let bench = Bench::training().await;
+    bench.hint(&[0]).await;
+    let worker = bench.start(&Fake::new(Deed::Learn(FOR_EVER)), |it| it.concurrency = 2);
+    bench.until(0, |it| !it.checkpoints.is_empty()).await;
+    let urgent = ObjectKey::Unit(bench.urgent(JobKind::Train).await);
+    let first = bench.until(0, |it| it.state == UnitState::Waiting).await;
+    assert_eq!(first.attempts[0].how, "preempted by urgent work");
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    loop {
+        let unit = bench.store.read::<UnitRecord>(&urgent).await.unwrap();
+        if unit.is_some_and(|it| !it.value.checkpoints.is_empty()) {
+            break;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "never begun");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // While it has the device nobody takes up what would only wait for it.
+    let still = bench.unit(0).await.unwrap();
+    assert_eq!((still.attempt, still.state), (1, UnitState::Waiting));
+    worker.end().await;
+}
+
+#[tokio::test]
+async fn a_damaged_checkpoint_is_not_gone_on_from() {
+    let bench = Bench::training().await;
+    bench.hint(&[0]).await;
+    let first = bench.start(&Fake::new(Deed::Learn(FOR_EVER)), |_| {});
+    bench.until(0, |it| it.checkpoints.len() >= 2).await;
+    first.end().await;
+    let named = bench.unit(0).await.unwrap().checkpoints;
+    let (newest, before) = (&named[named.len() - 1], &named[named.len() - 2]);
+    let put = bench.store.put_bytes(&newest.key, "99999", Put::Overwrite);
+    put.await.unwrap();
+    let second = bench.start(&Fake::new(Deed::Learn(FOR_EVER)), |_| {});
+    let goes_on = |it: &UnitRecord| it.attempt == 2 && it.attempts[1].resumed_percent.is_some();
+    let resumed = bench.until(0, goes_on).await;
+    second.end().await;
+    assert_eq!(resumed.attempts[1].resumed_percent, Some(before.percent));
+    assert!(resumed.percent < 90, "{}", resumed.percent);
 }

@@ -81,8 +81,8 @@ impl Bench {
     }
 
     /// A second job, of one urgent unit, whose hint is out.
-    pub(super) async fn urgent(&self) -> UnitKey {
-        let (dir, kind) = (Dir::parse("urgent00").unwrap(), JobKind::Data);
+    pub(super) async fn urgent(&self, kind: JobKind) -> UnitKey {
+        let dir = Dir::parse("urgent00").unwrap();
         self.accept(&dir, kind).await;
         let by = "local".to_owned();
         for event in [JobEvent::Raised { by }, assembled(1)] {
@@ -344,6 +344,10 @@ impl Drop for CountStop<'_> {
 impl Algorithm for Fake {
     fn kinds(&self) -> &[JobKind] {
         &[JobKind::Data, JobKind::Train]
+    }
+
+    fn needs_device(&self) -> bool {
+        matches!(self.deed, Deed::Learn(_))
     }
 
     async fn run(&self, unit: &Unit, context: &mut Context) -> Result<Outcome, Failure> {

@@ -45,6 +45,10 @@ impl Algorithm for PredictAlgorithm {
         &[JobKind::Predict]
     }
 
+    fn needs_device(&self) -> bool {
+        true
+    }
+
     async fn run(&self, unit: &Unit, context: &mut Context) -> Result<Outcome, Failure> {
         let JobParameters::Predict(parameters) = &unit.job.parameters else {
             return Err(refuse(format!("job `{}` is no prediction", unit.job.dir)));

@@ -43,6 +43,10 @@ impl Algorithm for TrainAlgorithm {
         &[JobKind::Train]
     }
 
+    fn needs_device(&self) -> bool {
+        true
+    }
+
     async fn run(&self, unit: &Unit, context: &mut Context) -> Result<Outcome, Failure> {
         let JobParameters::Train(parameters) = &unit.job.parameters else {
             return Err(refuse(format!("job `{}` is no training", unit.job.dir)));

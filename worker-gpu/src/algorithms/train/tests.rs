@@ -362,6 +362,7 @@ async fn a_training_goes_on_from_its_newest_checkpoint_to_the_same_bytes() {
     );
     let damaged = Checkpoint {
         key: "units/ek1roy1R/train-00000/00001/log.txt".to_owned(),
+        sha256: cellmill_core::ids::sha256_hex(b"no checkpoint"),
         percent: 99,
         is_best: false,
     };
@@ -371,6 +372,9 @@ async fn a_training_goes_on_from_its_newest_checkpoint_to_the_same_bytes() {
         .unwrap();
     let mut third = lab.unit(parameters, 0, 3);
     third.checkpoints = checkpoints;
+    let mut changed = third.checkpoints[0].clone();
+    changed.key.clone_from(&damaged.key);
+    third.checkpoints.push(changed);
     third.checkpoints.push(damaged);
     let mut context = Context::unsupervised(lab.store.clone(), &third);
     let resumed = algorithm.run(&third, &mut context).await.unwrap();
