@@ -39,6 +39,9 @@ impl Lease {
     }
 }
 
+/// A job, its unit as it was read, and what to do.
+type Seen = (JobRecord, Option<Versioned<UnitRecord>>, Claim);
+
 /// What became of a hint.
 #[derive(Debug)]
 pub(crate) enum Claimed {
@@ -54,29 +57,13 @@ impl Inner {
     /// The rule of DESIGN 5.2: read the job, then the unit, decide, swap.
     pub(crate) async fn claim(&self, key: &UnitKey) -> Result<Claimed, Error> {
         for _ in 0..MAX_RACES {
-            let job = self.store.read_job(key.kind, &key.dir).await;
-            let Some(job) = job.map_err(Error::store("read the job of a unit"))? else {
+            let Some((job, unit, decided)) = self.look(key).await? else {
                 return Ok(Claimed::Settled);
             };
-            let unit = self
-                .store
-                .read::<UnitRecord>(&ObjectKey::Unit(key.clone()))
-                .await;
-            let unit = unit.map_err(Error::store("read a unit"))?;
-            let seen = unit.as_ref().map(|it| (&it.value, it.last_modified));
-            if job.value.class.is_legacy() {
+            if job.class.is_legacy() {
                 // Handed out by the legacy endpoints alone, under a lease of their own.
                 return Ok(Claimed::Settled);
             }
-            let (job, options) = (job.value, &self.options);
-            let decided = decide_claim(
-                &job,
-                seen,
-                key,
-                &options.id,
-                self.store.now(),
-                options.timing,
-            );
             match decided {
                 Claim::NotYet => return Ok(Claimed::NotYet),
                 Claim::Live | Claim::Unknown | Claim::JobEnded(None) => {
@@ -117,18 +104,27 @@ impl Inner {
         Ok(Claimed::Settled)
     }
 
-    /// Would a claim take the unit now? Only looks.
+    /// Would a claim take the unit now?
     pub(crate) async fn is_free(&self, key: &UnitKey) -> Result<bool, Error> {
+        let seen = self.look(key).await?;
+        Ok(seen.is_some_and(|(_, _, decided)| matches!(decided, Claim::Take(_))))
+    }
+
+    /// Reads the job, then the unit, and decides. `None`: there is no such job.
+    async fn look(&self, key: &UnitKey) -> Result<Option<Seen>, Error> {
         let job = self.store.read_job(key.kind, &key.dir).await;
         let Some(job) = job.map_err(Error::store("read the job of a unit"))? else {
-            return Ok(false);
+            return Ok(None);
         };
-        let unit = self.store.read(&ObjectKey::Unit(key.clone())).await;
+        let unit = self
+            .store
+            .read::<UnitRecord>(&ObjectKey::Unit(key.clone()))
+            .await;
         let unit = unit.map_err(Error::store("read a unit"))?;
         let seen = unit.as_ref().map(|it| (&it.value, it.last_modified));
         let (id, now) = (&self.options.id, self.store.now());
         let decided = decide_claim(&job.value, seen, key, id, now, self.options.timing);
-        Ok(matches!(decided, Claim::Take(_)))
+        Ok(Some((job.value, unit, decided)))
     }
 
     /// Puts `next` in the place of what was read; `None` when somebody came in between.

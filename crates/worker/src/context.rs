@@ -37,11 +37,13 @@ struct Checkpoints {
     n_written: u32,
     /// When the last of them, or the attempt, began.
     last: Instant,
-    /// The shortest time between two: a heartbeat, which alone names them.
-    pause: Duration,
+    /// How long writing the last one took.
+    cost: Duration,
+    /// The shortest time between two: only a heartbeat names them.
+    heartbeat: Duration,
 }
 
-/// Writing checkpoints takes no more than this part of the time.
+/// Writing checkpoints takes about one part in this many of the time, at most.
 const CHECKPOINT_SHARE: u32 = 20;
 
 impl Context {
@@ -53,7 +55,7 @@ impl Context {
     /// The same, where heartbeats come at the pace of this lease.
     #[must_use]
     pub fn with_timing(mut self, timing: Timing) -> Self {
-        self.checkpoints.pause = timing.heartbeat();
+        self.checkpoints.heartbeat = timing.heartbeat();
         self
     }
 
@@ -75,7 +77,8 @@ impl Context {
                 kept: unit.checkpoints.clone(),
                 n_written: 0,
                 last: started,
-                pause: timing.heartbeat(),
+                cost: Duration::ZERO,
+                heartbeat: timing.heartbeat(),
             },
         }
     }
@@ -158,7 +161,8 @@ impl Context {
 
     /// Is it time for a checkpoint? A heartbeat after the last one, or later where writing one takes long.
     pub fn is_checkpoint_due(&self) -> bool {
-        self.checkpoints.last.elapsed() >= self.checkpoints.pause
+        let it = &self.checkpoints;
+        it.last.elapsed() >= it.heartbeat.max(it.cost * CHECKPOINT_SHARE)
     }
 
     /// Leaves a checkpoint: `bytes` from which a later attempt can go on, at the percent that was reported last.
@@ -184,8 +188,7 @@ impl Context {
         self.checkpoints.kept = checkpoint::kept(&self.checkpoints.kept);
         self.name_checkpoints();
         self.checkpoints.last = begun;
-        let pause = begun.elapsed() * CHECKPOINT_SHARE;
-        self.checkpoints.pause = self.checkpoints.pause.max(pause);
+        self.checkpoints.cost = begun.elapsed();
         Ok(())
     }
 
@@ -229,7 +232,7 @@ impl Context {
             "attempt {} goes on at {percent} % from `{}`",
             self.attempt, checkpoint.key
         ));
-        self.eta = Eta::from(f64::from(percent) / 100.0);
+        self.eta = Eta::resumed_at(f64::from(percent) / 100.0);
         let mut progress = self.board.progress();
         progress.percent = progress.percent.max(percent);
         progress.resumed_percent = Some(percent);

@@ -26,7 +26,7 @@ pub struct Eta {
 
 impl Eta {
     /// Of something that begins with the part `done` (0 to 1), which says nothing about the speed.
-    pub fn from(done: f64) -> Self {
+    pub fn resumed_at(done: f64) -> Self {
         Self {
             done: done.clamp(0.0, 1.0),
             ..Self::default()

@@ -134,9 +134,9 @@ impl Keeper {
     /// too long it is dropped, and nothing is lost.
     async fn afterwards(&mut self) -> Option<StopReason> {
         // A record that was written without them never names them again, whoever holds the unit.
-        while let Some(key) = self.dropped.pop() {
-            if checkpoint::is_of(&self.known.value.key, &key)
-                && let Err(error) = self.worker.store.delete(&key).await
+        while let Some(key) = self.dropped.last() {
+            if checkpoint::is_of(&self.known.value.key, key)
+                && let Err(error) = self.worker.store.delete(key).await
             {
                 tracing::warn!(
                     key,
@@ -144,6 +144,7 @@ impl Keeper {
                     "old checkpoint not deleted"
                 );
             }
+            self.dropped.pop();
         }
         // Only now nothing is lost when the unit goes back.
         if std::mem::take(&mut self.has_new_checkpoint) && self.is_preemptible && !self.is_urgent {

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use cellmill_core::ids::Dir;
 use cellmill_core::job::{JobRecord, JobState};
-use cellmill_core::keys::{ObjectKey, Prefix};
+use cellmill_core::keys::{JobKind, ObjectKey, Prefix};
 use cellmill_core::messages::UnitClass;
 use cellmill_core::records::WorkerRecord;
 use cellmill_store::{Store, Versioned};
@@ -45,7 +46,7 @@ pub(super) async fn waits_for(
             "its worker has said nothing since {since}; the next free one takes its unit over"
         )));
     }
-    let others = active_jobs(&app.store).await?;
+    let others = read_jobs(&app.store, marked(&app.store).await?).await?;
     Ok(Some(queue_before(job, &others)))
 }
 
@@ -82,20 +83,23 @@ fn listed(names: &BTreeSet<&str>) -> String {
     quoted.join(", ")
 }
 
-/// Jobs that are not ended.
-async fn active_jobs(store: &Store) -> Result<Vec<JobRecord>, Error> {
-    let marks: Vec<_> = store
-        .list(&Prefix::Active.to_path())
-        .try_collect()
-        .await
-        .map_err(Error::from)?;
-    let keys: BTreeSet<_> = marks
+/// The jobs that are marked as not ended.
+pub(super) async fn marked(store: &Store) -> Result<BTreeSet<(JobKind, Dir)>, Error> {
+    let marks: Vec<_> = store.list(&Prefix::Active.to_path()).try_collect().await?;
+    let keys = marks
         .iter()
         .filter_map(|it| match ObjectKey::parse(&it.key) {
             Ok(Some(ObjectKey::Active { kind, dir, .. })) => Some((kind, dir)),
             _ => None,
-        })
-        .collect();
+        });
+    Ok(keys.collect())
+}
+
+/// The records of these jobs, as far as they are there.
+pub(super) async fn read_jobs(
+    store: &Store,
+    keys: BTreeSet<(JobKind, Dir)>,
+) -> Result<Vec<JobRecord>, Error> {
     let jobs = stream::iter(keys)
         .map(|(kind, dir)| async move {
             read_or_skip::<JobRecord>(store, &ObjectKey::job(kind, &dir)).await
@@ -140,9 +144,8 @@ fn released(job: &JobRecord) -> DateTime<Utc> {
 #[cfg(test)]
 mod tests {
     use cellmill_core::document::Stamp;
-    use cellmill_core::ids::{Dir, WorkerId};
+    use cellmill_core::ids::WorkerId;
     use cellmill_core::job::{DataParameters, JobEvent, JobParameters};
-    use cellmill_core::keys::JobKind;
     use chrono::TimeDelta;
 
     use super::*;

@@ -198,7 +198,10 @@ fn show(console: &mut Console, job: &JobView) -> Result<(), Error> {
             String::new()
         },
     );
-    row("error", job.error.clone().unwrap_or_default());
+    let error = job.error.as_deref().unwrap_or_default();
+    let (error, hint) = error.split_once("\nhint: ").unwrap_or((error, ""));
+    row("error", error.to_owned());
+    row("hint", hint.to_owned());
     console.line(table.render())?;
     if !job.running.is_empty() {
         let mut units = Table::new(["unit", "attempt", "worker", "percent", "step", "left"]);

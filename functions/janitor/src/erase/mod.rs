@@ -18,6 +18,7 @@ use cellmill_core::ids::{Dir, UlidText};
 use cellmill_core::job::JobState;
 use cellmill_core::keys::{JobKind, ObjectKey};
 use cellmill_store::Listed;
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 pub use carry_out::{EraseCase, Error};
@@ -104,8 +105,12 @@ impl Plan {
 /// Why a case is not erased.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    #[error("there is nothing of case {case}")]
-    Unknown { case: Case },
+    #[error("there is nothing of case {case}{}", said_of(erased.as_ref()))]
+    Unknown {
+        case: Case,
+        /// When it was erased, and by whom.
+        erased: Option<(DateTime<Utc>, String)>,
+    },
     #[error("case {case} is worked on by {}", jobs.join(", "))]
     Active { case: Case, jobs: Vec<String> },
     #[error(
@@ -124,6 +129,9 @@ impl Refusal {
     /// What to do next.
     pub fn hint(&self) -> &'static str {
         match self {
+            Self::Unknown {
+                erased: Some(_), ..
+            } => "nothing of it has come since, so there is nothing to do",
             Self::Unknown { .. } => {
                 "a case is named by its batch and its own name, as under img/<batch>/<case>/"
             }
@@ -133,6 +141,12 @@ impl Refusal {
             }
         }
     }
+}
+
+fn said_of(erased: Option<&(DateTime<Utc>, String)>) -> String {
+    erased.map_or(String::new(), |(at, by)| {
+        format!(": {by} erased it at {}", at.format("%Y-%m-%dT%H:%M:%SZ"))
+    })
 }
 
 fn names(dirs: &[Dir]) -> String {
@@ -171,7 +185,8 @@ pub fn decide(case: &Case, seen: CaseSeen, with_datasets: bool) -> Result<Plan, 
     }
     let counts = counts_of(&seen);
     if counts.n_objects == 0 && open.is_empty() && begun.is_none() {
-        return Err(Refusal::Unknown { case });
+        let erased = seen.tombstone.and_then(|it| it.ended.map(|at| (at, it.by)));
+        return Err(Refusal::Unknown { case, erased });
     }
     let jobs = open.iter().map(|it| (it.kind, it.dir.clone())).collect();
     if let Some(begun) = begun {

@@ -89,8 +89,7 @@ impl Algorithm for TrainAlgorithm {
             shelves.validation.cells.len(),
             shelves.test.cells.len()
         ));
-        let learned = self.learn(unit, options, parameters, &shelves, context);
-        let mut learned = learned.await?;
+        let mut learned = self.learn(options, parameters, &shelves, context).await?;
         context.report(END, "judges the model");
         let (n_cells, stop) = (catalogue.cells.len(), context.stop_signal());
         let verdict = self
@@ -172,7 +171,6 @@ impl TrainAlgorithm {
     /// Trains, on the thread of the unit: its heartbeat goes on beside it, and every step looks whether to stop.
     async fn learn(
         &self,
-        unit: &Unit,
         options: TrainOptions,
         parameters: &TrainParameters,
         shelves: &Shelves,
@@ -213,7 +211,6 @@ impl TrainAlgorithm {
             }
             context.check_stop()?;
         };
-        tracing::debug!(unit = %unit.key, epochs = training.epochs_done(), "learned");
         training.finish(broken_off).map_err(failed)
     }
 

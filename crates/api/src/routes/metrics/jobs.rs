@@ -12,9 +12,10 @@ use chrono::{DateTime, Utc};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use crate::edge::Error;
-use crate::routes::documents::{READS_AT_ONCE, read_or_skip};
+use crate::routes::documents::READS_AT_ONCE;
 use crate::routes::job_view::seconds_between;
 use crate::routes::jobs::{COUNTED, Counted, job_of_number, numbers};
+use crate::routes::waiting::{marked, read_jobs};
 
 /// How many there are of each kind and state.
 pub(super) type ByState = BTreeMap<(JobKind, &'static str), u64>;
@@ -132,30 +133,6 @@ async fn numbers_after(store: &Store, kind: NumberKind, last: u64) -> Result<Vec
             _ => None,
         });
     Ok(numbers.collect())
-}
-
-async fn marked(store: &Store) -> Result<BTreeSet<(JobKind, Dir)>, Error> {
-    let marks: Vec<_> = store
-        .list(&Prefix::Active.to_path())
-        .try_collect::<Vec<_>>()
-        .await?;
-    let keys = marks
-        .iter()
-        .filter_map(|it| match ObjectKey::parse(&it.key) {
-            Ok(Some(ObjectKey::Active { kind, dir, .. })) => Some((kind, dir)),
-            _ => None,
-        });
-    Ok(keys.collect())
-}
-
-async fn read_jobs(store: &Store, keys: BTreeSet<(JobKind, Dir)>) -> Result<Vec<JobRecord>, Error> {
-    let jobs = stream::iter(keys)
-        .map(|(kind, dir)| async move {
-            read_or_skip::<JobRecord>(store, &ObjectKey::job(kind, &dir)).await
-        })
-        .buffered(READS_AT_ONCE)
-        .try_filter_map(|it| std::future::ready(Ok(it.map(|it| it.value))));
-    Ok(jobs.try_collect().await?)
 }
 
 /// Loads and ages by class.
