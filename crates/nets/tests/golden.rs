@@ -6,7 +6,7 @@ mod support;
 
 use candle_core::{Device, Tensor};
 use cellmill_nets::layers::{
-    BatchNorm, Convolution, Depthwise, GlobalAveragePool, Layer, Linear, Pass, Slot,
+    Activation, BatchNorm, Convolution, Depthwise, GlobalAveragePool, Layer, Linear, Pass, Slot,
 };
 use cellmill_nets::models::Architecture;
 use cellmill_nets::{AdamW, Family, Scale, cross_entropy, learning_rate};
@@ -116,7 +116,16 @@ fn layers_give_the_outputs_and_gradients_of_pytorch() {
     }
     for case in cases("batch_norms") {
         let c = &case.x[case.x.len() - 1..];
-        let mut layer = BatchNorm::new(c[0], case.relu, &CPU).unwrap();
+        let mut layer = BatchNorm::new(
+            c[0],
+            if case.relu {
+                Activation::Relu
+            } else {
+                Activation::None
+            },
+            &CPU,
+        )
+        .unwrap();
         check(&mut layer, &case, &[c, c]);
         let mut statistics = case.statistics.iter();
         layer

@@ -5,7 +5,8 @@ mod support;
 use candle_core::Device;
 use cellmill_nets::cross_entropy;
 use cellmill_nets::layers::{
-    BatchNorm, Block, Convolution, Depthwise, Dropout, GlobalAveragePool, Layer, Linear,
+    Activation, BatchNorm, Block, Chain, Convolution, Depthwise, Dropout, GlobalAveragePool, Layer,
+    Linear, Residual,
 };
 use support::{Values, average, batch_norm, check_layer, convolution, linear, pass, rng};
 
@@ -80,7 +81,16 @@ fn batch_normalisation_is_its_definition_on_pictures_and_on_rows() {
                 *it += 3.0;
             }
             let parameters = [Values::drawn(&[c], &mut rng), Values::drawn(&[c], &mut rng)];
-            let mut layer = BatchNorm::new(c, relu, &CPU).unwrap();
+            let mut layer = BatchNorm::new(
+                c,
+                if relu {
+                    Activation::Relu
+                } else {
+                    Activation::None
+                },
+                &CPU,
+            )
+            .unwrap();
             check_layer(
                 &mut layer,
                 &|x, p| batch_norm(x, &p[0], &p[1], relu),
@@ -136,7 +146,7 @@ fn a_block_is_its_layers() {
     let [gamma, beta] = norm(4, &mut rng);
     let weight = Values::drawn(&[4, 3, 3, 3], &mut rng);
     let map = Convolution::new([3, 4], 3, 2, 1, &mut rng, &CPU).unwrap();
-    let mut block = Block::new(map, BatchNorm::new(4, true, &CPU).unwrap());
+    let mut block = Block::new(map, BatchNorm::new(4, Activation::Relu, &CPU).unwrap());
     let slow =
         |x: &Values, p: &[Values]| batch_norm(&convolution(x, &p[0], 2, 1, 1), &p[1], &p[2], true);
     check_layer(
@@ -150,7 +160,7 @@ fn a_block_is_its_layers() {
     let [gamma, beta] = norm(3, &mut rng);
     let weight = Values::drawn(&[3, 1, 3, 3], &mut rng);
     let map = Depthwise::new(3, 1, &mut rng, &CPU).unwrap();
-    let mut block = Block::new(map, BatchNorm::new(3, true, &CPU).unwrap());
+    let mut block = Block::new(map, BatchNorm::new(3, Activation::Relu, &CPU).unwrap());
     let slow =
         |x: &Values, p: &[Values]| batch_norm(&convolution(x, &p[0], 1, 1, 3), &p[1], &p[2], true);
     check_layer(
@@ -217,7 +227,7 @@ fn inference_folds_the_running_statistics_into_the_weights() {
         Values::drawn(&[18], &mut rng),
     ];
     let map = Convolution::new([3, 18], 3, 1, 1, &mut rng, &CPU).unwrap();
-    let mut block = Block::new(map, BatchNorm::new(18, true, &CPU).unwrap());
+    let mut block = Block::new(map, BatchNorm::new(18, Activation::Relu, &CPU).unwrap());
     support::set_parameters(&mut block, &[weight.clone(), gamma.clone(), beta.clone()]);
     let mut pass = pass();
     // After many equal batches the running mean is the batch's, and the variance is that of n - 1.
@@ -322,4 +332,46 @@ fn a_layer_refuses_another_number_of_channels() {
         .unwrap_err()
         .to_string();
     assert!(error.contains("over 3 channels was given 2"), "{error}");
+}
+
+/// A branch of one convolution beside the picture itself, and beside a convolution that halves.
+#[test]
+fn a_residual_layer_adds_its_branches_forwards_and_backwards() {
+    for after in [Activation::None, Activation::Relu, Activation::Relu6] {
+        for (n, h, w, c, o, stride) in [(2, 4, 3, 3, 3, 1), (1, 5, 4, 2, 3, 2)] {
+            let mut rng = rng(stride as u64);
+            let x = Values::drawn(&[n, h, w, c], &mut rng);
+            let mut weights = vec![Values::drawn(&[o, c, 3, 3], &mut rng)];
+            let convolution_of = |kernel, padding, rng: &mut _| {
+                Convolution::new([c, o], kernel, stride, padding, rng, &CPU).unwrap()
+            };
+            let body = Chain::default().then("", convolution_of(3, 1, &mut rng));
+            let shortcut = (stride > 1).then(|| {
+                weights.push(Values::drawn(&[o, c, 1, 1], &mut rng));
+                Chain::default().then("", convolution_of(1, 0, &mut rng))
+            });
+            check_layer(
+                &mut Residual::new(body, shortcut, after),
+                &|x, p| {
+                    let mut y = convolution(x, &p[0], stride, 1, 1);
+                    let other = match p.get(1) {
+                        Some(weight) => convolution(x, weight, stride, 0, 1),
+                        None => x.clone(),
+                    };
+                    for (y, other) in y.data.iter_mut().zip(&other.data) {
+                        *y += other;
+                        *y = match after {
+                            Activation::None => *y,
+                            Activation::Relu => y.max(0.0),
+                            Activation::Relu6 => y.clamp(0.0, 6.0),
+                        };
+                    }
+                    y
+                },
+                &x,
+                &weights,
+                &format!("residual {after:?} stride {stride}"),
+            );
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Convolution as a matrix product over gathered patches (im2col), channels last. With a 1x1 kernel the
 //! patches are the input itself and nothing is gathered.
 
-use super::{Matrix, add_parts, cut, kernel, multiply};
+use super::{Activation, Matrix, add_parts, cut, held, kernel, multiply};
 use rayon::prelude::*;
 use std::cell::RefCell;
 
@@ -156,13 +156,13 @@ fn reorder(values: &[f32], outer: usize, a: usize, b: usize) -> Vec<f32> {
     out
 }
 
-/// `y = x * weights (+ bias) (then the larger of that and 0)`, with packed weights.
+/// `y = x * weights (+ bias)`, then what comes `after`, with packed weights.
 pub(crate) fn forward(
     it: &Convolution,
     x: &[f32],
     packed: &[f32],
     bias: Option<&[f32]>,
-    relu: bool,
+    after: Activation,
     y: &mut [f32],
 ) {
     let (rows, depth) = (it.rows(), it.depth());
@@ -177,7 +177,7 @@ pub(crate) fn forward(
                 FEW_ROWS_PARTS,
             );
         });
-        finish(y, bias, relu);
+        finish(y, bias, after);
         return;
     }
     let tile = it.tile();
@@ -188,22 +188,20 @@ pub(crate) fn forward(
             patches(it, x, at * tile, len, |patches| {
                 multiply(y, Matrix::new(patches, len, depth), weights, false, 1);
             });
-            finish(y, bias, relu);
+            finish(y, bias, after);
         });
 }
 
-fn finish(y: &mut [f32], bias: Option<&[f32]>, relu: bool) {
+fn finish(y: &mut [f32], bias: Option<&[f32]>, after: Activation) {
     let Some(bias) = bias else { return };
-    let low = if relu { 0.0 } else { f32::NEG_INFINITY };
-    add_bias(y, bias, low);
+    add_bias(y, bias, after.bounds());
 }
 
 kernel! {
-    fn add_bias<'a>(y: &'a mut [f32], bias: &'a [f32], low: f32) {
+    fn add_bias<'a>(y: &'a mut [f32], bias: &'a [f32], bounds: [f32; 2]) {
         for pixel in y.chunks_exact_mut(bias.len()) {
             for (y, bias) in pixel.iter_mut().zip(bias) {
-                let sum = *y + bias;
-                *y = if sum > low { sum } else { low };
+                *y = held(*y + bias, bounds);
             }
         }
 }

@@ -8,7 +8,7 @@
     reason = "what a kernel calls has to be compiled with the kernel's vectors"
 )]
 
-use super::{add_parts, cut, kernel};
+use super::{Activation, add_parts, cut, held, kernel};
 use rayon::prelude::*;
 use std::cell::RefCell;
 
@@ -64,13 +64,13 @@ fn with_canvas<R>(len: usize, body: impl FnOnce(&mut [f32]) -> R) -> R {
     result
 }
 
-/// `y = x * weights (+ bias) (then the larger of that and 0)`; the weights as files hold them, (channel, y, x).
+/// `y = x * weights (+ bias)`, then what comes `after`; the weights as files hold them, (channel, y, x).
 pub(crate) fn forward(
     it: &Depthwise,
     x: &[f32],
     weights: &[f32],
     bias: Option<&[f32]>,
-    relu: bool,
+    after: Activation,
     y: &mut [f32],
 ) {
     let zeros = vec![0.0; it.c];
@@ -79,20 +79,20 @@ pub(crate) fn forward(
         .zip(x.par_chunks(it.in_len()))
         .for_each(|(y, x)| {
             with_canvas(it.canvas_len() * BLOCK, |canvas| {
-                forward_image(it, x, [weights, bias], relu, y, canvas);
+                forward_image(it, x, [weights, bias], after, y, canvas);
             });
         });
 }
 
 kernel! {
-    fn forward_image<'a>(it: &'a Depthwise, x: &'a [f32], learned: [&'a [f32]; 2], relu: bool, y: &'a mut [f32], canvas: &'a mut [f32]) {
+    fn forward_image<'a>(it: &'a Depthwise, x: &'a [f32], learned: [&'a [f32]; 2], after: Activation, y: &'a mut [f32], canvas: &'a mut [f32]) {
         let mut at = 0;
         while at + BLOCK <= it.c {
-            forward_block::<BLOCK>(it, x, learned, relu, y, canvas, at);
+            forward_block::<BLOCK>(it, x, learned, after, y, canvas, at);
             at += BLOCK;
         }
         while at < it.c {
-            forward_block::<1>(it, x, learned, relu, y, canvas, at);
+            forward_block::<1>(it, x, learned, after, y, canvas, at);
             at += 1;
         }
 }
@@ -103,7 +103,7 @@ fn forward_block<const L: usize>(
     it: &Depthwise,
     x: &[f32],
     [weights, bias]: [&[f32]; 2],
-    relu: bool,
+    after: Activation,
     y: &mut [f32],
     canvas: &mut [f32],
     at: usize,
@@ -111,7 +111,7 @@ fn forward_block<const L: usize>(
     let canvas = &mut canvas[..it.canvas_len() * L];
     place::<L>(canvas, it.w + 2, x, (it.h, it.w, it.c), at, 1);
     let weights = taps::<L>(weights, at);
-    let low = if relu { 0.0 } else { f32::NEG_INFINITY };
+    let bounds = after.bounds();
     let bias = block::<L>(bias, at);
     let out_w = it.out_w();
     for out_y in 0..it.out_h() {
@@ -119,7 +119,7 @@ fn forward_block<const L: usize>(
             let corner = (out_y * (it.w + 2) + out_x) * it.stride;
             let mut sum = slide::<L>(canvas, it.w + 2, corner, &weights, bias);
             for sum in &mut sum {
-                *sum = if *sum > low { *sum } else { low };
+                *sum = held(*sum, bounds);
             }
             y[(out_y * out_w + out_x) * it.c + at..][..L].copy_from_slice(&sum);
         }

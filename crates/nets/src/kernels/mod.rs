@@ -4,6 +4,7 @@
 //! alone, and sums over parts are added in the order of the parts. Rayon may run the parts on any number of
 //! threads; the bits stay the same.
 
+mod activation;
 pub(crate) mod convolution;
 pub(crate) mod depthwise;
 pub(crate) mod loss;
@@ -11,7 +12,10 @@ mod native;
 pub(crate) mod norm;
 mod parts;
 pub(crate) mod pool;
+pub(crate) mod residual;
 
+pub use activation::Activation;
+pub(crate) use activation::held;
 pub use native::instruction_set;
 pub(crate) use native::{Kernel, Matrix, kernel, multiply, vectorised};
 pub(crate) use parts::{add, add_parts, cut};

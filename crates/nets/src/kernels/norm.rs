@@ -1,10 +1,7 @@
 //! Batch normalisation, with the rectifier that follows it in the same pass.
 
-use super::{cut, kernel};
+use super::{Activation, cut, held, kernel};
 use rayon::prelude::*;
-
-/// Added to a variance before its root is taken; `PyTorch`'s default.
-pub(crate) const EPSILON: f64 = 1e-5;
 
 /// Rows that are summed in `f32` before the sum goes to `f64`.
 const RUN: usize = 64;
@@ -90,31 +87,30 @@ kernel! {
 }
 }
 
-/// `y = x * scale + shift` per channel, then the larger of that and 0 where `relu`.
-pub(crate) fn affine(x: &[f32], scale: &[f32], shift: &[f32], relu: bool, y: &mut [f32]) {
-    let low = if relu { 0.0 } else { f32::NEG_INFINITY };
+/// `y = x * scale + shift` per channel, then what comes `after`.
+pub(crate) fn affine(x: &[f32], scale: &[f32], shift: &[f32], after: Activation, y: &mut [f32]) {
+    let bounds = after.bounds();
     let len = rows_of_task(scale.len()) * scale.len();
     y.par_chunks_mut(len)
         .zip(x.par_chunks(len))
         .for_each(|(y, x)| {
-            affine_rows(x, scale, shift, low, y);
+            affine_rows(x, scale, shift, bounds, y);
         });
 }
 
 kernel! {
-    fn affine_rows<'a>(x: &'a [f32], scale: &'a [f32], shift: &'a [f32], low: f32, y: &'a mut [f32]) {
+    fn affine_rows<'a>(x: &'a [f32], scale: &'a [f32], shift: &'a [f32], bounds: [f32; 2], y: &'a mut [f32]) {
         let c = scale.len();
         let shift = &shift[..c];
         for (y, x) in y.chunks_exact_mut(c).zip(x.chunks_exact(c)) {
             for at in 0..c {
-                let it = x[at] * scale[at] + shift[at];
-                y[at] = if it > low { it } else { low };
+                y[at] = held(x[at] * scale[at] + shift[at], bounds);
             }
         }
 }
 }
 
-/// What the backward pass needs of the forward pass: `y = relu(x * scale + shift)`, the root of the variance
+/// What the backward pass needs of the forward pass: `y = after(x * scale + shift)`, the root of the variance
 /// inverted, and the mean.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Normalised {
@@ -122,7 +118,7 @@ pub(crate) struct Normalised {
     pub shift: Vec<f32>,
     pub mean: Vec<f32>,
     pub inverse: Vec<f32>,
-    pub relu: bool,
+    pub after: Activation,
 }
 
 /// Gradients of training mode, where mean and variance depend on the input: `dx` takes the place of `dy`.
@@ -130,13 +126,13 @@ pub(crate) struct Normalised {
 pub(crate) fn backward(it: &Normalised, x: &[f32], dy: &mut [f32]) -> (Vec<f32>, Vec<f32>) {
     let c = it.mean.len();
     let n = (x.len() / c) as f64;
-    // The rectifier's mask is the comparison that the forward pass made, made again on the same numbers.
-    let low = if it.relu { 0.0 } else { f32::NEG_INFINITY };
+    // The gradient's mask is the comparison that the forward pass made, made again on the same numbers.
+    let bounds = it.after.bounds();
     let gradient: &[f32] = dy;
     let (sum, product) = sums(x.len() / c, c, |rows, sum, product| {
         let range = rows.start * c..rows.end * c;
         let (x, dy) = (&x[range.clone()], &gradient[range]);
-        add_gradients(it, x, dy, low, sum, product);
+        add_gradients(it, x, dy, bounds, sum, product);
     });
     let mut parts = vec![[0.0_f32; 3]; c];
     let mut gamma = vec![0.0; c];
@@ -155,19 +151,20 @@ pub(crate) fn backward(it: &Normalised, x: &[f32], dy: &mut [f32]) -> (Vec<f32>,
     dy.par_chunks_mut(len)
         .zip(x.par_chunks(len))
         .for_each(|(dy, x)| {
-            input_gradient(it, [&of_dy, &of_x, &constant], x, low, dy);
+            input_gradient(it, [&of_dy, &of_x, &constant], x, bounds, dy);
         });
     (gamma, sum.iter().map(|it| *it as f32).collect())
 }
 
 kernel! {
-    fn add_gradients<'a>(it: &'a Normalised, x: &'a [f32], dy: &'a [f32], low: f32, sum: &'a mut [f32], product: &'a mut [f32]) {
+    fn add_gradients<'a>(it: &'a Normalised, x: &'a [f32], dy: &'a [f32], bounds: [f32; 2], sum: &'a mut [f32], product: &'a mut [f32]) {
         let c = it.mean.len();
         let (scale, shift, mean) = (&it.scale[..c], &it.shift[..c], &it.mean[..c]);
         let (sum, product) = (&mut sum[..c], &mut product[..c]);
         for (x, dy) in x.chunks_exact(c).zip(dy.chunks_exact(c)) {
             for at in 0..c {
-                let dy = if x[at] * scale[at] + shift[at] > low { dy[at] } else { 0.0 };
+                let it = x[at] * scale[at] + shift[at];
+                let dy = if it > bounds[0] && it < bounds[1] { dy[at] } else { 0.0 };
                 sum[at] += dy;
                 product[at] += dy * (x[at] - mean[at]);
             }
@@ -176,13 +173,14 @@ kernel! {
 }
 
 kernel! {
-    fn input_gradient<'a>(it: &'a Normalised, factors: [&'a [f32]; 3], x: &'a [f32], low: f32, dy: &'a mut [f32]) {
+    fn input_gradient<'a>(it: &'a Normalised, factors: [&'a [f32]; 3], x: &'a [f32], bounds: [f32; 2], dy: &'a mut [f32]) {
         let c = it.mean.len();
         let (scale, shift) = (&it.scale[..c], &it.shift[..c]);
         let [of_dy, of_x, constant] = factors.map(|it| &it[..c]);
         for (dy, x) in dy.chunks_exact_mut(c).zip(x.chunks_exact(c)) {
             for at in 0..c {
-                let masked = if x[at] * scale[at] + shift[at] > low { dy[at] } else { 0.0 };
+                let it = x[at] * scale[at] + shift[at];
+                let masked = if it > bounds[0] && it < bounds[1] { dy[at] } else { 0.0 };
                 dy[at] = of_dy[at] * masked + of_x[at] * x[at] + constant[at];
             }
         }

@@ -2,13 +2,16 @@
 
 use super::values::{read, write};
 use super::{Layer, Parameter, Pass, Slot, Visitor, kept};
-use crate::kernels::norm::{self, EPSILON, Normalised};
+use crate::kernels::Activation;
+use crate::kernels::norm::{self, Normalised};
 use candle_core::{Device, Result, Tensor};
 
+/// Added to a variance before its root is taken; `PyTorch`'s default.
+const EPSILON: f64 = 1e-5;
 /// How much of the running statistics one batch replaces; `PyTorch`'s default.
 const MOMENTUM: f64 = 0.1;
 
-/// Normalises each channel over all pixels of a batch, then scales and shifts it, and rectifies if asked.
+/// Normalises each channel over all pixels of a batch, then scales and shifts it, and does what comes after.
 ///
 /// In inference the running mean and variance take the place of the batch's.
 #[derive(Debug)]
@@ -17,27 +20,35 @@ pub struct BatchNorm {
     beta: Parameter,
     mean: Tensor,
     variance: Tensor,
-    relu: bool,
+    after: Activation,
+    epsilon: f64,
     x: Option<Tensor>,
     normalised: Normalised,
 }
 
 impl BatchNorm {
     /// Scale 1, shift 0, running mean 0 and variance 1.
-    pub fn new(channels: usize, relu: bool, device: &Device) -> Result<Self> {
+    pub fn new(channels: usize, after: Activation, device: &Device) -> Result<Self> {
         Ok(Self {
             gamma: Parameter::constant(channels, 1.0, device)?,
             beta: Parameter::constant(channels, 0.0, device)?,
             mean: Parameter::constant(channels, 0.0, device)?.value,
             variance: Parameter::constant(channels, 1.0, device)?.value,
-            relu,
+            after,
+            epsilon: EPSILON,
             x: None,
             normalised: Normalised::default(),
         })
     }
 
-    pub(super) const fn has_relu(&self) -> bool {
-        self.relu
+    /// With another number added to a variance before its root is taken (1e-5 unless told).
+    #[must_use]
+    pub fn with_epsilon(self, epsilon: f64) -> Self {
+        Self { epsilon, ..self }
+    }
+
+    pub(super) const fn after(&self) -> Activation {
+        self.after
     }
 
     /// Factor and summand of each channel in inference.
@@ -55,7 +66,7 @@ impl BatchNorm {
         let (gamma, beta) = (read(&self.gamma.value)?, read(&self.beta.value)?);
         let inverse: Vec<f64> = variance
             .iter()
-            .map(|it| 1.0 / (it + EPSILON).sqrt())
+            .map(|it| 1.0 / (it + self.epsilon).sqrt())
             .collect();
         let scale = |at: usize| f64::from(gamma[at]) * inverse[at];
         let channels = 0..mean.len();
@@ -66,7 +77,7 @@ impl BatchNorm {
                 .collect(),
             mean: mean.iter().map(|it| *it as f32).collect(),
             inverse: inverse.iter().map(|it| *it as f32).collect(),
-            relu: self.relu,
+            after: self.after,
         })
     }
 
@@ -95,7 +106,7 @@ impl Layer for BatchNorm {
             self.track(x.len() / channels, &mean, &variance)?;
             self.normalised = self.normalise(&mean, &variance)?;
             let it = &self.normalised;
-            write(&y, |y| norm::affine(&x, &it.scale, &it.shift, it.relu, y))?;
+            write(&y, |y| norm::affine(&x, &it.scale, &it.shift, it.after, y))?;
         }
         self.x = Some(x);
         Ok(y)
@@ -118,7 +129,7 @@ impl Layer for BatchNorm {
         let y = pass.take(x.dims())?;
         {
             let x = read(&x)?;
-            write(&y, |y| norm::affine(&x, &scale, &shift, self.relu, y))?;
+            write(&y, |y| norm::affine(&x, &scale, &shift, self.after, y))?;
         }
         pass.give(x);
         Ok(y)

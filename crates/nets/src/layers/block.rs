@@ -1,9 +1,10 @@
 //! What most networks are built of: a linear map and the batch normalisation behind it.
 
 use super::{BatchNorm, Convolution, Depthwise, Layer, Linear, Pass, Visitor};
+use crate::kernels::Activation;
 use candle_core::{Result, Tensor};
 
-/// A convolution or linear layer, batch normalisation, and the rectifier if the normalisation has one.
+/// A convolution or linear layer, batch normalisation, and what the normalisation has behind it.
 ///
 /// In inference the normalisation is folded into the weights, so a block is one operation. In a file the map
 /// is `0` and the normalisation `1`, as in `PyTorch`'s `Sequential`.
@@ -63,12 +64,12 @@ impl Map {
         }
     }
 
-    fn apply(&self, x: &Tensor, it: &Folded, relu: bool, pass: &mut Pass) -> Result<Tensor> {
+    fn apply(&self, x: &Tensor, it: &Folded, after: Activation, pass: &mut Pass) -> Result<Tensor> {
         let (weights, bias) = (&it.weights, Some(it.bias.as_slice()));
         match self {
-            Self::Convolution(it) => it.apply(x, weights, bias, relu, pass),
-            Self::Depthwise(it) => it.apply(x, weights, bias, relu, pass),
-            Self::Linear(it) => it.apply(x, weights, bias, relu, pass),
+            Self::Convolution(it) => it.apply(x, weights, bias, after, pass),
+            Self::Depthwise(it) => it.apply(x, weights, bias, after, pass),
+            Self::Linear(it) => it.apply(x, weights, bias, after, pass),
         }
     }
 }
@@ -106,7 +107,7 @@ impl Layer for Block {
             let weights = self.map.folded(&factors)?;
             Folded { weights, bias }
         };
-        let y = self.map.apply(&x, &folded, self.norm.has_relu(), pass)?;
+        let y = self.map.apply(&x, &folded, self.norm.after(), pass)?;
         self.folded = Some(folded);
         pass.give(x);
         Ok(y)

@@ -7,6 +7,7 @@
 
 use super::values::{read, write};
 use super::{Layer, Parameter, Pass, Slot, Visitor, kept};
+use crate::kernels::Activation;
 use crate::kernels::convolution as dense;
 use crate::kernels::depthwise;
 use crate::rng::Rng;
@@ -57,19 +58,19 @@ impl Convolution {
         })
     }
 
-    /// The product with these packed weights, a bias and a rectifier.
+    /// The product with these packed weights, a bias and what comes after.
     pub(super) fn apply(
         &self,
         x: &Tensor,
         packed: &[f32],
         bias: Option<&[f32]>,
-        relu: bool,
+        after: Activation,
         pass: &mut Pass,
     ) -> Result<Tensor> {
         let it = self.shape(x)?;
         let y = pass.take(&[it.n, it.out_h(), it.out_w(), it.o])?;
         let values = read(x)?;
-        write(&y, |y| dense::forward(&it, &values, packed, bias, relu, y))?;
+        write(&y, |y| dense::forward(&it, &values, packed, bias, after, y))?;
         Ok(y)
     }
 
@@ -145,7 +146,13 @@ impl Convolution {
     fn infer_kept(&self, x: &Tensor, pass: &mut Pass) -> Result<Tensor> {
         let (o, c, kernel, _) = self.weight.value.dims4()?;
         let weights = read(&self.weight.value)?;
-        self.apply(x, &dense::pack(&weights, o, c, kernel), None, false, pass)
+        self.apply(
+            x,
+            &dense::pack(&weights, o, c, kernel),
+            None,
+            Activation::None,
+            pass,
+        )
     }
 }
 
@@ -185,14 +192,14 @@ impl Depthwise {
         x: &Tensor,
         weights: &[f32],
         bias: Option<&[f32]>,
-        relu: bool,
+        after: Activation,
         pass: &mut Pass,
     ) -> Result<Tensor> {
         let it = self.shape(x)?;
         let y = pass.take(&[it.n, it.out_h(), it.out_w(), it.c])?;
         let values = read(x)?;
         write(&y, |y| {
-            depthwise::forward(&it, &values, weights, bias, relu, y);
+            depthwise::forward(&it, &values, weights, bias, after, y);
         })?;
         Ok(y)
     }
@@ -211,7 +218,7 @@ impl Depthwise {
 
 impl Layer for Depthwise {
     fn forward(&mut self, x: Tensor, pass: &mut Pass) -> Result<Tensor> {
-        let y = self.apply(&x, &read(&self.weight.value)?, None, false, pass)?;
+        let y = self.apply(&x, &read(&self.weight.value)?, None, Activation::None, pass)?;
         self.x = Some(x);
         Ok(y)
     }
@@ -242,7 +249,7 @@ impl Layer for Depthwise {
     }
 
     fn infer(&mut self, x: Tensor, pass: &mut Pass) -> Result<Tensor> {
-        let y = self.apply(&x, &read(&self.weight.value)?, None, false, pass)?;
+        let y = self.apply(&x, &read(&self.weight.value)?, None, Activation::None, pass)?;
         pass.give(x);
         Ok(y)
     }

@@ -1,6 +1,7 @@
 //! What a layer is, and what its parts are called.
 
 use super::Buffers;
+use super::values::{read, write};
 use crate::rng::Rng;
 use candle_core::{DType, Device, Result, Tensor};
 use std::fmt::Debug;
@@ -109,6 +110,23 @@ impl Pass {
 
     pub(crate) fn give(&mut self, tensor: Tensor) {
         self.buffers.give(tensor);
+    }
+
+    /// A tensor of the same values.
+    pub(crate) fn copy(&mut self, tensor: &Tensor) -> Result<Tensor> {
+        let copy = self.take(tensor.dims())?;
+        let values = read(tensor)?;
+        write(&copy, |it| it.copy_from_slice(&values))?;
+        Ok(copy)
+    }
+
+    /// See [`Buffers::hold`].
+    pub(crate) fn hold(&mut self, tensor: &Tensor) {
+        self.buffers.hold(tensor);
+    }
+
+    pub(crate) fn release(&mut self, tensor: &Tensor) {
+        self.buffers.release(tensor);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::values::{read, write};
 use super::{Layer, Parameter, Pass, Slot, Visitor, kept};
+use crate::kernels::Activation;
 use crate::kernels::convolution::{self as dense, Convolution};
 use crate::rng::Rng;
 use candle_core::{Device, Result, Tensor};
@@ -57,13 +58,15 @@ impl Linear {
         x: &Tensor,
         weights: &[f32],
         bias: Option<&[f32]>,
-        relu: bool,
+        after: Activation,
         pass: &mut Pass,
     ) -> Result<Tensor> {
         let it = self.shape(x)?;
         let y = pass.take(&[it.n, it.o])?;
         let values = read(x)?;
-        write(&y, |y| dense::forward(&it, &values, weights, bias, relu, y))?;
+        write(&y, |y| {
+            dense::forward(&it, &values, weights, bias, after, y);
+        })?;
         Ok(y)
     }
 
@@ -81,7 +84,13 @@ impl Linear {
 
     fn output(&self, x: &Tensor, pass: &mut Pass) -> Result<Tensor> {
         let bias = self.bias.as_ref().map(|it| read(&it.value)).transpose()?;
-        self.apply(x, &read(&self.weight.value)?, bias.as_deref(), false, pass)
+        self.apply(
+            x,
+            &read(&self.weight.value)?,
+            bias.as_deref(),
+            Activation::None,
+            pass,
+        )
     }
 }
 

@@ -6,19 +6,24 @@
 
 mod batch_norm;
 mod block;
+mod chain;
 mod convolution;
 mod dropout;
 mod layer;
 mod linear;
 mod pool;
+mod residual;
 pub(crate) mod values;
 
+pub use crate::kernels::Activation;
 pub use batch_norm::BatchNorm;
 pub use block::Block;
+pub use chain::Chain;
 pub use convolution::{Convolution, Depthwise};
 pub use dropout::Dropout;
 pub(crate) use layer::kept;
 pub use layer::{Layer, Parameter, Pass, Slot, Visitor};
 pub use linear::Linear;
 pub use pool::GlobalAveragePool;
+pub use residual::Residual;
 pub use values::Buffers;

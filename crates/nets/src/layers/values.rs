@@ -1,7 +1,7 @@
 //! Reading and writing candle tensors as slices, and keeping them for the next step.
 
 use candle_core::{
-    CpuStorage, DType, Error, InplaceOp1, Layout, Result, Storage, StorageRef, Tensor,
+    CpuStorage, DType, Error, InplaceOp1, Layout, Result, Storage, StorageRef, Tensor, TensorId,
 };
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -86,6 +86,8 @@ impl<R, F: FnOnce(&mut [f32]) -> R> InplaceOp1 for Write<F, R> {
 #[derive(Debug, Default)]
 pub struct Buffers {
     free: HashMap<usize, Vec<Tensor>>,
+    /// Tensors that somebody reads on, whoever gives them back.
+    held: Vec<TensorId>,
 }
 
 impl Buffers {
@@ -103,7 +105,22 @@ impl Buffers {
 
     /// Gives back a tensor that nobody reads any more.
     pub fn give(&mut self, tensor: Tensor) {
+        if self.held.contains(&tensor.id()) {
+            return;
+        }
         let free = self.free.entry(tensor.elem_count()).or_default();
         free.push(tensor);
+    }
+
+    /// From now on the tensor is not taken back: whoever holds it reads it after another layer is done with it.
+    pub(crate) fn hold(&mut self, tensor: &Tensor) {
+        self.held.push(tensor.id());
+    }
+
+    /// Ends a hold.
+    pub(crate) fn release(&mut self, tensor: &Tensor) {
+        if let Some(at) = self.held.iter().rposition(|it| *it == tensor.id()) {
+            self.held.swap_remove(at);
+        }
     }
 }

@@ -1,7 +1,9 @@
 //! `MobileNet` version 1: <https://arxiv.org/abs/1704.04861>, table 1.
 
 use super::{Architecture, Network, Scale};
-use crate::layers::{BatchNorm, Block, Convolution, Depthwise, GlobalAveragePool, Layer, Linear};
+use crate::layers::{
+    Activation, BatchNorm, Block, Chain, Convolution, Depthwise, GlobalAveragePool, Linear,
+};
 use crate::rng::{Purpose, Rng};
 use candle_core::{Device, Result};
 
@@ -57,28 +59,27 @@ pub fn mobilenet(it: &Architecture, dropout: f64, seed: u64, device: &Device) ->
         stream += 1;
         Rng::new(seed, Purpose::Weights, [stream, 0])
     };
-    let norm = |channels| BatchNorm::new(channels, true, device);
-    let mut layers: Vec<(String, Box<dyn Layer>)> = Vec::new();
-    let mut push = |name: String, layer: Block| layers.push((name, Box::new(layer)));
+    let norm = |channels| BatchNorm::new(channels, Activation::Relu, device);
+    let mut layers = Chain::default();
 
     let mut channels = width(STEM, it.scale);
     let stem = Convolution::new([3, channels], 3, stride(true), 1, &mut rng(), device)?;
-    push("stem.".to_owned(), Block::new(stem, norm(channels)?));
+    layers.push("stem.", Block::new(stem, norm(channels)?));
     for (at, (outputs, halves)) in BLOCKS.into_iter().enumerate() {
         let depthwise = Depthwise::new(channels, stride(halves), &mut rng(), device)?;
         let name = format!("blocks.{at}.depthwise.");
-        push(name, Block::new(depthwise, norm(channels)?));
+        layers.push(name, Block::new(depthwise, norm(channels)?));
         let outputs = width(outputs, it.scale);
         let pointwise = Convolution::new([channels, outputs], 1, 1, 0, &mut rng(), device)?;
         let name = format!("blocks.{at}.pointwise.");
-        push(name, Block::new(pointwise, norm(outputs)?));
+        layers.push(name, Block::new(pointwise, norm(outputs)?));
         channels = outputs;
     }
     let features = Linear::new([channels, it.features], false, &mut rng(), device)?;
     let features = Block::new(features, norm(it.features)?);
     let classes = Linear::new([it.features, it.n_classes], true, &mut rng(), device)?;
 
-    layers.push((String::new(), Box::new(GlobalAveragePool::default())));
-    layers.push(("features.".to_owned(), Box::new(features)));
+    layers.push("", GlobalAveragePool::default());
+    layers.push("features.", features);
     Ok(Network::new(layers, dropout, classes))
 }

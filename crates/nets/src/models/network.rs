@@ -1,13 +1,12 @@
 //! A classifier network: layers that give features, dropout, and a linear layer that gives classes.
 
-use crate::layers::{Dropout, Layer, Linear, Pass, Visitor};
+use crate::layers::{Chain, Dropout, Layer, Linear, Pass, Visitor};
 use candle_core::{Result, Tensor};
 
-/// A chain of layers with two results.
+/// A chain of layers with two results: features, and classes made of them.
 #[derive(Debug)]
 pub struct Network {
-    /// With the prefix of each layer's names.
-    layers: Vec<(String, Box<dyn Layer>)>,
+    body: Chain,
     dropout: Dropout,
     classes: Linear,
 }
@@ -22,23 +21,17 @@ pub struct Output {
 }
 
 impl Network {
-    pub(super) fn new(
-        layers: Vec<(String, Box<dyn Layer>)>,
-        dropout: f64,
-        classes: Linear,
-    ) -> Self {
+    pub(super) fn new(body: Chain, dropout: f64, classes: Linear) -> Self {
         Self {
-            layers,
+            body,
             dropout: Dropout::new(dropout),
             classes,
         }
     }
 
     /// Logits `[n, classes]` of pictures `[n, side, side, 3]` in training mode.
-    pub fn forward(&mut self, mut x: Tensor, pass: &mut Pass) -> Result<Tensor> {
-        for (_, layer) in &mut self.layers {
-            x = layer.forward(x, pass)?;
-        }
+    pub fn forward(&mut self, x: Tensor, pass: &mut Pass) -> Result<Tensor> {
+        let x = self.body.forward(x, pass)?;
         let x = self.dropout.forward(x, pass)?;
         self.classes.forward(x, pass)
     }
@@ -49,18 +42,15 @@ impl Network {
         if let Some(it) = dy {
             dy = self.dropout.backward(it, true, pass)?;
         }
-        for (at, (_, layer)) in self.layers.iter_mut().enumerate().rev() {
-            let Some(it) = dy else { break };
-            dy = layer.backward(it, at > 0, pass)?;
+        if let Some(it) = dy {
+            self.body.backward(it, false, pass)?;
         }
         Ok(())
     }
 
     /// Features and logits in inference mode. Give both back to `pass` after reading them.
-    pub fn infer(&mut self, mut x: Tensor, pass: &mut Pass) -> Result<Output> {
-        for (_, layer) in &mut self.layers {
-            x = layer.infer(x, pass)?;
-        }
+    pub fn infer(&mut self, x: Tensor, pass: &mut Pass) -> Result<Output> {
+        let x = self.body.infer(x, pass)?;
         // The class layer reuses the memory of what it is given.
         let features = x.copy()?;
         let logits = self.classes.infer(x, pass)?;
@@ -69,9 +59,7 @@ impl Network {
 
     /// Shows every named value, in a fixed order.
     pub fn visit(&mut self, visitor: &mut Visitor<'_>) -> Result<()> {
-        for (prefix, layer) in &mut self.layers {
-            layer.visit(prefix, visitor)?;
-        }
+        self.body.visit("", visitor)?;
         self.classes.visit("classes.", visitor)
     }
 }
