@@ -37,4 +37,4 @@ pub use options::{OptionsError, TrainOptions};
 pub use samples::{Normalisation, Samples, SamplesError, grey};
 pub use state::FileError;
 pub use threshold::{Threshold, threshold_for_recall};
-pub use trainer::{EpochReport, StepReport, TrainError, Trainer};
+pub use trainer::{EpochReport, Profile, ProfilePart, StepReport, TraceEvent, TrainError, Trainer};

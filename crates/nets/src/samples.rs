@@ -200,15 +200,6 @@ impl Normalisation {
             });
     }
 
-    /// The same for pixels that are parts from 0 to 1 already.
-    pub(crate) fn apply_to_parts(&self, pixels: &mut [f32]) {
-        for pixel in pixels.chunks_exact_mut(3) {
-            for (channel, value) in pixel.iter_mut().enumerate() {
-                *value = (*value - self.mean[channel]) / self.deviation[channel];
-            }
-        }
-    }
-
     /// What each byte becomes in each channel.
     fn table(&self) -> [[f32; 256]; 3] {
         let mut table = [[0.0; 256]; 3];

@@ -2,7 +2,11 @@
 
 mod checkpoint;
 mod error;
+mod feed;
+mod profile;
 mod run;
+mod step;
 
 pub use error::TrainError;
+pub use profile::{Part as ProfilePart, Profile, TraceEvent};
 pub use run::{EpochReport, StepReport, Trainer};

@@ -1,15 +1,17 @@
 //! The loop over epochs and steps.
 
 use super::TrainError;
+use super::feed::{Feed, n_steps};
+use super::profile::{Clock, Part, Profile, TraceEvent};
+use super::step::Stepper;
 use crate::classifier::{Classifier, ModelSpec, SPEC_VERSION, argmax};
 use crate::device::OpenDevice;
 use crate::layers::Pass;
 use crate::layers::values::{read, write};
-use crate::loss::{cross_entropy, log_softmax};
+use crate::loss::log_softmax;
 use crate::models::Network;
 use crate::optimiser::{AdamW, learning_rate};
 use crate::options::TrainOptions;
-use crate::rng::{Purpose, Rng};
 use crate::samples::{Normalisation, Samples};
 use crate::state::{self, Named};
 use candle_core::Tensor;
@@ -79,6 +81,7 @@ pub struct Trainer {
     pub(super) best: Option<Best>,
     pub(super) reports: Vec<EpochReport>,
     pub(super) spent: Duration,
+    pub(super) clock: Clock,
 }
 
 impl Trainer {
@@ -118,6 +121,7 @@ impl Trainer {
             best: None,
             reports: Vec::new(),
             spent: Duration::ZERO,
+            clock: Clock::new(),
             options,
             train,
             validation,
@@ -148,14 +152,25 @@ impl Trainer {
         self.spent
     }
 
+    /// Where that time went.
+    pub const fn profile(&self) -> &Profile {
+        &self.clock.profile
+    }
+
+    /// From now on single events are kept, for [`trace`](Self::trace).
+    pub fn keep_trace(&mut self) {
+        let n = self.n_steps() as u64 * u64::from(self.options.epochs);
+        self.clock.trace(n);
+    }
+
+    /// Events of the first epoch and of some steps of later ones, since [`keep_trace`](Self::keep_trace).
+    pub fn trace(&self) -> &[TraceEvent] {
+        self.clock.events()
+    }
+
     /// Steps of an epoch.
     pub const fn n_steps(&self) -> usize {
-        let (n, batch) = (self.train.len(), self.options.batch);
-        let rest = n % batch;
-        // The statistics of a few pictures mislead the normalisation, and with it every later step: a last batch of
-        // less than half joins the one before.
-        let whole = n / batch + (rest > 1 && 2 * rest >= batch) as usize;
-        if whole == 0 { 1 } else { whole }
+        n_steps(self.train.len(), self.options.batch)
     }
 
     /// Whether all epochs are done, or none was better for as long as the patience lasts.
@@ -175,10 +190,11 @@ impl Trainer {
         }
         let begun = Instant::now();
         let values = state::values_of(&mut self.network).map_err(TrainError::Network)?;
-        let optimiser = self.optimiser.clone();
+        let (optimiser, profile) = (self.optimiser.clone(), self.clock.profile);
         let trained = self.train_epoch(on_step);
         if !matches!(trained, Ok(Some(_))) {
             self.optimiser = optimiser;
+            self.clock.profile = profile;
             state::restore(&mut self.network, &values).map_err(TrainError::Network)?;
         }
         let Some(trained) = trained? else {
@@ -195,19 +211,54 @@ impl Trainer {
         &mut self,
         on_step: &mut dyn FnMut(StepReport) -> ControlFlow<()>,
     ) -> Result<Option<Trained>, TrainError> {
-        let (epoch, n, n_steps) = (self.epoch, self.train.len(), self.n_steps());
-        let place = [u64::from(epoch), 0];
-        let order = Rng::new(self.options.seed, Purpose::Order, place).permutation(n);
+        let (begun, epoch, n) = (Instant::now(), self.epoch, self.train.len());
+        let feed = Feed::new(&self.train, &self.options, &self.normalisation, epoch);
+        let n_steps = feed.n_steps();
         let mut sum = Trained::default();
+        let first = self
+            .pass
+            .take(&feed.shape(0))
+            .map_err(TrainError::Network)?;
+        let filled = write(&first, |it| feed.fill(0, it));
+        filled.map_err(TrainError::Network)?;
+        self.clock.at_step(epoch + 1, self.optimiser.steps);
+        self.clock.took(Part::Wait, begun);
+        let mut next = Some(first);
         for step in 0..n_steps {
-            let first = step * self.options.batch;
-            let end = if step + 1 == n_steps {
-                n
-            } else {
-                first + self.options.batch
+            let x = next.take().expect("a batch was made for each step");
+            let steps = self.optimiser.steps;
+            self.clock.at_step(epoch + 1, steps);
+            let rate = rate_of(&self.options, steps, n_steps);
+            if step + 1 < n_steps {
+                let room = self.pass.take(&feed.shape(step + 1));
+                next = Some(room.map_err(TrainError::Network)?);
+            }
+            let mut stepper = Stepper {
+                options: &self.options,
+                class_weights: &self.class_weights,
+                network: &mut self.network,
+                pass: &mut self.pass,
+                optimiser: &mut self.optimiser,
+                clock: &mut self.clock,
             };
-            let indices = &order[first..end];
-            let (loss, n_right, rate) = self.step(indices).map_err(TrainError::Network)?;
+            let labels = feed.labels(step);
+            // The next batch is made beside the step. Both take what threads there are, and the step goes first.
+            let ((stepped, stepped_at), filled) = rayon::join(
+                || (stepper.step(x, &labels, rate), Instant::now()),
+                || {
+                    let begun = Instant::now();
+                    let filled = next
+                        .as_ref()
+                        .map(|it| write(it, |it| feed.fill(step + 1, it)));
+                    filled.transpose().map(|_| (begun, begun.elapsed()))
+                },
+            );
+            let (made_at, making) = filled.map_err(TrainError::Network)?;
+            if next.is_some() {
+                self.clock.add(Part::Augment, made_at, making);
+                self.clock.took(Part::Wait, stepped_at);
+            }
+            let (loss, n_right) = stepped.map_err(TrainError::Network)?;
             if !loss.is_finite() {
                 return Err(TrainError::Diverged {
                     epoch: epoch + 1,
@@ -215,7 +266,7 @@ impl Trainer {
                     learning_rate: rate,
                 });
             }
-            sum.loss += loss * indices.len() as f64 / n as f64;
+            sum.loss += loss * labels.len() as f64 / n as f64;
             sum.accuracy += n_right as f64 / n as f64;
             sum.learning_rate = rate;
             let report = StepReport {
@@ -229,44 +280,8 @@ impl Trainer {
                 return Ok(None);
             }
         }
+        self.clock.looped(begun.elapsed(), n, n_steps);
         Ok(Some(sum))
-    }
-
-    /// One batch: loss, number of right answers, learning rate. Weights do not move on a loss that is no number.
-    fn step(&mut self, indices: &[usize]) -> Result<(f64, usize, f64), candle_core::Error> {
-        let steps = self.n_steps() as u64;
-        let rate = learning_rate(
-            self.options.learning_rate,
-            self.optimiser.steps,
-            steps * u64::from(self.options.warm_up_epochs),
-            steps * u64::from(self.options.epochs),
-        );
-        self.pass.step = self.optimiser.steps;
-        let side = self.options.side;
-        let x = self.pass.take(&[indices.len(), side, side, 3])?;
-        let key = [self.options.seed, u64::from(self.epoch)];
-        write(&x, |x| {
-            let augment = &self.options.augment;
-            augment.batch(&self.train, indices, &self.normalisation, key, x);
-        })?;
-        let labels: Vec<usize> = indices.iter().map(|it| self.train.labels()[*it]).collect();
-        let logits = self.network.forward(x, &mut self.pass)?;
-        let (loss, n_right) = {
-            let values = read(&logits)?;
-            let rows = values.chunks_exact(self.options.n_classes).zip(&labels);
-            let n_right = rows.filter(|(row, label)| argmax(row) == **label).count();
-            let smoothing = self.options.label_smoothing;
-            (
-                cross_entropy(&values, &labels, &self.class_weights, smoothing),
-                n_right,
-            )
-        };
-        if loss.value.is_finite() {
-            write(&logits, |it| it.copy_from_slice(&loss.gradient))?;
-            self.network.backward(logits, &mut self.pass)?;
-            self.optimiser.step(&mut self.network, rate)?;
-        }
-        Ok((loss.value, n_right, rate))
     }
 
     /// Measures the validation part, and keeps the weights if they are the best.
@@ -298,6 +313,7 @@ impl Trainer {
     }
 
     fn validate(&mut self) -> Result<(Confusion, f64), candle_core::Error> {
+        let begun = self.clock.now();
         let (side, n_classes) = (self.options.side, self.options.n_classes);
         let one = side * side * 3;
         let mut confusion = Confusion::new(n_classes);
@@ -317,6 +333,7 @@ impl Trainer {
             }
             self.pass.give(output.logits);
         }
+        self.clock.took(Part::Validate, begun);
         Ok((confusion, loss))
     }
 
@@ -337,6 +354,17 @@ impl Trainer {
 
 /// Pictures of one inference step in validation.
 const VALIDATION_BATCH: usize = 64;
+
+/// The learning rate after so many steps.
+fn rate_of(options: &TrainOptions, steps: u64, n_steps: usize) -> f64 {
+    let n = n_steps as u64;
+    learning_rate(
+        options.learning_rate,
+        steps,
+        n * u64::from(options.warm_up_epochs),
+        n * u64::from(options.epochs),
+    )
+}
 
 /// What an epoch's training gave.
 #[derive(Clone, Copy, Default)]

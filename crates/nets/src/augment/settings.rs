@@ -1,5 +1,6 @@
-//! Random changes of training pictures: what a cell may look like under another turn, focus and stain.
+//! How strongly pictures are changed, and what is drawn for each.
 
+use super::pixels::{Place, Planes};
 use crate::rng::{Purpose, Rng};
 use crate::samples::{Normalisation, Samples};
 use rayon::prelude::*;
@@ -68,7 +69,7 @@ impl Augment {
     }
 
     /// Fills `out` with the samples of these numbers, each changed by the draws of (seed, epoch, number).
-    pub(crate) fn batch(
+    pub fn batch(
         &self,
         samples: &Samples,
         indices: &[usize],
@@ -76,123 +77,54 @@ impl Augment {
         [seed, epoch]: [u64; 2],
         out: &mut [f32],
     ) {
-        let one = samples.side() * samples.side() * 3;
-        out.par_chunks_mut(one).zip(indices).for_each(|(out, at)| {
-            let mut rng = Rng::new(seed, Purpose::Augment, [epoch, *at as u64]);
-            self.picture(samples.picture(*at), samples.side(), &mut rng, out);
-            normalisation.apply_to_parts(out);
-        });
+        let side = samples.side();
+        let pictures = out.par_chunks_mut(side * side * 3).zip(indices);
+        pictures.for_each_init(
+            || Planes::new(side),
+            |planes, (out, at)| {
+                let mut rng = Rng::new(seed, Purpose::Augment, [epoch, *at as u64]);
+                self.change(samples.picture(*at), planes, &mut rng);
+                planes.normalised(normalisation, out);
+            },
+        );
     }
 
-    /// Fills `out` with a changed picture, values from 0 to 1. The number of draws does not depend on the
-    /// settings, so that switching one change off moves no other.
+    /// Fills `out` with a changed picture, values from 0 to 1.
     pub fn picture(&self, pixels: &[u8], side: usize, rng: &mut Rng, out: &mut [f32]) {
-        let place = Place::draw(self, side, rng);
-        let colour = Colour::draw(self, rng);
+        let mut planes = Planes::new(side);
+        self.change(pixels, &mut planes, rng);
+        planes.plain(out);
+    }
+
+    /// Takes a picture in and changes it. The number of draws does not depend on the settings, so that switching
+    /// one change off moves no other.
+    fn change(&self, pixels: &[u8], planes: &mut Planes, rng: &mut Rng) {
+        let place = self.place(planes.side(), rng);
+        let strengths = [self.brightness, self.saturation, self.contrast];
+        let factors = strengths.map(|it| rng.between(1.0 - it, 1.0 + it) as f32);
         let blurred = rng.chance(self.blur);
         let strength = rng.uniform() as f32;
-        place.apply(pixels, side, out);
-        colour.apply(out);
+        planes.place(pixels, place);
+        // Factors of 1 would still round.
+        if factors.map(f32::to_bits) != [1.0_f32.to_bits(); 3] {
+            planes.colour(factors);
+        }
         if blurred {
-            blur(out, side, strength);
+            planes.blur(strength);
         }
     }
-}
 
-/// Where the pixels come from.
-struct Place {
-    mirror: bool,
-    turns: usize,
-    down: isize,
-    right: isize,
-}
-
-impl Place {
-    fn draw(it: &Augment, side: usize, rng: &mut Rng) -> Self {
+    fn place(&self, side: usize, rng: &mut Rng) -> Place {
         let (mirror, turns) = (rng.chance(0.5), rng.below(4));
-        let reach = it.shift * side as f64;
+        let reach = self.shift * side as f64;
         let mut shift = || rng.between(-reach, reach).round() as isize;
-        Self {
-            mirror: it.flips && mirror,
-            turns: if it.quarter_turns { turns } else { 0 },
+        Place {
+            mirror: self.flips && mirror,
+            turns: if self.quarter_turns { turns } else { 0 },
             down: shift(),
             right: shift(),
         }
     }
-
-    fn apply(&self, pixels: &[u8], side: usize, out: &mut [f32]) {
-        let last = side - 1;
-        for (y, line) in out.chunks_exact_mut(side * 3).enumerate() {
-            let y = y.saturating_add_signed(self.down).min(last);
-            for (x, out) in line.chunks_exact_mut(3).enumerate() {
-                let x = x.saturating_add_signed(self.right).min(last);
-                let x = if self.mirror { last - x } else { x };
-                let (y, x) = match self.turns {
-                    0 => (y, x),
-                    1 => (x, last - y),
-                    2 => (last - y, last - x),
-                    _ => (last - x, y),
-                };
-                for (out, pixel) in out.iter_mut().zip(&pixels[(y * side + x) * 3..][..3]) {
-                    *out = f32::from(*pixel) / 255.0;
-                }
-            }
-        }
-    }
-}
-
-/// Factors of brightness, saturation and contrast.
-struct Colour([f32; 3]);
-
-/// The luma of Rec. 601.
-fn luma(pixel: &[f32]) -> f32 {
-    0.299 * pixel[0] + 0.587 * pixel[1] + 0.114 * pixel[2]
-}
-
-impl Colour {
-    fn draw(it: &Augment, rng: &mut Rng) -> Self {
-        let strengths = [it.brightness, it.saturation, it.contrast];
-        Self(strengths.map(|it| rng.between(1.0 - it, 1.0 + it) as f32))
-    }
-
-    fn apply(&self, picture: &mut [f32]) {
-        let [brightness, saturation, contrast] = self.0;
-        // Factors of 1 would still round.
-        if self.0.map(f32::to_bits) == [1.0_f32.to_bits(); 3] {
-            return;
-        }
-        let n = picture.len() as f32 / 3.0;
-        let mean = picture.chunks_exact(3).map(luma).sum::<f32>() / n * brightness;
-        for pixel in picture.chunks_exact_mut(3) {
-            let grey = luma(pixel) * brightness;
-            for value in pixel {
-                let coloured = grey + (*value * brightness - grey) * saturation;
-                *value = (mean + (coloured - mean) * contrast).clamp(0.0, 1.0);
-            }
-        }
-    }
-}
-
-/// Mixes the picture with its 3 x 3 binomial blur. The edge is repeated.
-fn blur(picture: &mut [f32], side: usize, strength: f32) {
-    let across = smooth(picture, side, 3, 1);
-    let down = smooth(&across, side, side * 3, side);
-    for (value, blurred) in picture.iter_mut().zip(down) {
-        *value += strength * (blurred - *value);
-    }
-}
-
-/// Each value becomes (one before + 2 * itself + one after) / 4, along the axis whose neighbours lie `step`
-/// values apart; `unit` tells the axis: pixels of a row (1) or rows (`side`).
-fn smooth(picture: &[f32], side: usize, step: usize, unit: usize) -> Vec<f32> {
-    (0..picture.len())
-        .map(|at| {
-            let position = at / 3 / unit % side;
-            let before = if position == 0 { at } else { at - step };
-            let after = if position + 1 == side { at } else { at + step };
-            (picture[before] + 2.0 * picture[at] + picture[after]) / 4.0
-        })
-        .collect()
 }
 
 #[cfg(test)]

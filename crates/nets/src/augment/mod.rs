@@ -1,0 +1,6 @@
+//! Random changes of training pictures: what a cell may look like under another turn, focus and stain.
+
+mod pixels;
+mod settings;
+
+pub use settings::Augment;

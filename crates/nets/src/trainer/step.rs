@@ -1,0 +1,49 @@
+//! One step: forward, loss, backward, and the weights move.
+
+use super::profile::{Clock, Part};
+use crate::classifier::argmax;
+use crate::layers::Pass;
+use crate::layers::values::{read, write};
+use crate::loss::cross_entropy;
+use crate::models::Network;
+use crate::optimiser::AdamW;
+use crate::options::TrainOptions;
+use candle_core::{Result, Tensor};
+
+/// What a step moves and what it needs.
+pub(super) struct Stepper<'a> {
+    pub(super) options: &'a TrainOptions,
+    pub(super) class_weights: &'a [f32],
+    pub(super) network: &'a mut Network,
+    pub(super) pass: &'a mut Pass,
+    pub(super) optimiser: &'a mut AdamW,
+    pub(super) clock: &'a mut Clock,
+}
+
+impl Stepper<'_> {
+    /// One batch: its loss and the number of right answers. Weights do not move on a loss that is no number.
+    pub(super) fn step(&mut self, x: Tensor, labels: &[usize], rate: f64) -> Result<(f64, usize)> {
+        self.pass.step = self.optimiser.steps;
+        let begun = self.clock.now();
+        let logits = self.network.forward(x, self.pass)?;
+        let (loss, n_right) = {
+            let values = read(&logits)?;
+            let rows = values.chunks_exact(self.options.n_classes).zip(labels);
+            let n_right = rows.filter(|(row, label)| argmax(row) == **label).count();
+            let smoothing = self.options.label_smoothing;
+            (
+                cross_entropy(&values, labels, self.class_weights, smoothing),
+                n_right,
+            )
+        };
+        let begun = self.clock.took(Part::Forward, begun);
+        if loss.value.is_finite() {
+            write(&logits, |it| it.copy_from_slice(&loss.gradient))?;
+            self.network.backward(logits, self.pass)?;
+            let begun = self.clock.took(Part::Backward, begun);
+            self.optimiser.step(self.network, rate)?;
+            self.clock.took(Part::Optimiser, begun);
+        }
+        Ok((loss.value, n_right))
+    }
+}
