@@ -10,6 +10,7 @@ pub mod figure;
 pub mod files;
 pub mod frozen;
 pub mod http;
+pub mod learning;
 pub mod picture;
 pub mod place;
 pub mod process;

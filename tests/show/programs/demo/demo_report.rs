@@ -7,14 +7,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use cellmill_tests::show::data::{Folder, size_of};
 use cellmill_tests::show::http::{sha256_hex, text};
+use cellmill_tests::show::learning::commands::epochs;
+use cellmill_tests::show::learning::projects::{id, predicted};
+use cellmill_tests::show::learning::scores::Scores;
 use cellmill_tests::show::picture::decoded_png;
 use cellmill_tests::show::place::say;
 use cellmill_tests::show::{Figures, Show, table};
 use serde_json::{Value, json};
-
-use crate::commands::epochs;
-use crate::projects::{id, predicted};
-use crate::scores::Scores;
 
 /// Whole cases that were never seen are told apart this well.
 const ACCURACY: f64 = 0.97;

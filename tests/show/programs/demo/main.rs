@@ -7,13 +7,9 @@
     reason = "progress on stderr is what this program is for"
 )]
 
-mod class_folders;
-mod commands;
 mod demo_report;
 mod material;
-mod projects;
 mod scenarios;
-mod scores;
 
 use std::process::ExitCode;
 

@@ -1,21 +1,19 @@
 //! Cells in a folder for each class, learned as the folders split them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use cellmill_tests::show::http::text;
+use cellmill_tests::show::learning::class_folders::{ClassFolders, part_of};
+use cellmill_tests::show::learning::commands::{TrainWish, epochs};
+use cellmill_tests::show::learning::folder_split::{self, Judged};
+use cellmill_tests::show::learning::projects::{Trained, id};
+use cellmill_tests::show::learning::scores::{Scores, mean};
 use cellmill_tests::show::place::{Wish, say};
 use cellmill_tests::show::process::Mill;
 use cellmill_tests::show::tree::Tree;
 use cellmill_tests::show::{Figures, Show};
-use serde_json::Value;
-
-use crate::class_folders::{ClassFolders, part_of, told_part};
-use crate::commands::{TrainWish, epochs};
-use crate::projects::{Trained, id};
-use crate::scores::{Scores, mean};
-
 /// An import that has ended leaves nothing to be done for long.
 const STILL: Duration = Duration::from_mins(1);
 const BATCH: &str = "show";
@@ -59,17 +57,6 @@ pub(super) async fn run(show: &Show, figures: &mut Figures) -> Result<()> {
     Ok(())
 }
 
-async fn command(show: &Show, mill: &Mill, folders: &ClassFolders) -> Result<Value> {
-    let path = folders.path.to_string_lossy();
-    let args = ["import", &path, "--folders-as-classes", "--batch", BATCH];
-    // The ids that the data means, also where a table of the server has another id for a name.
-    let table = folders.path.join("classes.json");
-    let table = table.to_string_lossy();
-    let more = ["--class-table", &table, "--url", mill.url(), "--json"];
-    let ran = show.program.run(&[&args[..], &more].concat()).await?;
-    ran.must_be_ok("import --folders-as-classes")?.json()
-}
-
 /// Every image is recorded with the class and the part of its folder; a repeat changes nothing.
 async fn import(
     show: &Show,
@@ -77,7 +64,7 @@ async fn import(
     mill: &Mill,
     folders: &ClassFolders,
 ) -> Result<()> {
-    let report = command(show, mill, folders).await?;
+    let report = folder_split::import(show, mill, folders, BATCH).await?;
     let seconds = report["elapsed_ms"].as_f64().unwrap_or(f64::NAN) / 1000.0;
     figures.told("cells.import_seconds", seconds, "s");
     let views = mill
@@ -113,7 +100,7 @@ async fn import(
 
     let still = async || Tree::still(mill.root(), Tree::exact, STILL).await;
     let before = still().await?;
-    let again = command(show, mill, folders).await?;
+    let again = folder_split::import(show, mill, folders, BATCH).await?;
     let sent = again["n_sent"]
         .as_u64()
         .context("no n_sent in the report")?;
@@ -147,45 +134,16 @@ async fn judge(
     trained: &Trained,
     name: &str,
 ) -> Result<Scores> {
-    let views = mill.client().all("/api/v1/images", &[]).await?;
-    let sha256: HashMap<String, String> = views
-        .iter()
-        .map(|it| (text(&it["key"]), text(&it["sha256"])))
-        .collect();
-    let of_folder: HashMap<&str, _> = folders
-        .images
-        .iter()
-        .map(|it| (it.sha256.as_str(), it))
-        .collect();
-    // Where no folder is called `test`, the one that is not learned from judges.
-    let has_test = folders.images.iter().any(|it| it.part == "test");
-    let judging = if has_test { "test" } else { "validation" };
-    let mut pairs = Vec::new();
-    let mut n_wrong_part = 0;
-    for cell in &trained.cells {
-        let sha256 = sha256
-            .get(&cell.image)
-            .context("split.csv names an unknown image")?;
-        let image = of_folder
-            .get(sha256.as_str())
-            .context("an image that nobody sent")?;
-        let is_judging = cell.part == "test";
-        n_wrong_part += usize::from(is_judging != (told_part(&image.part) == judging));
-        if is_judging {
-            let is_positive = u32::from(!folders.negative.contains(&image.class));
-            pairs.push((is_positive, cell.predicted));
-        }
-    }
+    let Judged {
+        scores,
+        n_wrong_part,
+    } = folder_split::judge(mill, folders, trained).await?;
     figures.exactly(
         &format!("{name}.cells_in_the_wrong_part"),
         n_wrong_part,
         "cells",
         0,
     );
-    // The merged classes stand in the order of the command.
-    let classes = trained.classes();
-    let own = |class: u32| classes.iter().position(|it| *it == class).unwrap_or(99) as u32;
-    let scores = Scores::of(pairs.into_iter().map(|(truth, it)| (truth, own(it))));
     figures.told(&format!("{name}.accuracy"), scores.accuracy(), "");
     let balanced = scores.balanced_accuracy();
     figures.told(&format!("{name}.balanced_accuracy"), balanced, "");

@@ -2,12 +2,11 @@
 
 use anyhow::Result;
 use cellmill_tests::show::data::Folder;
+use cellmill_tests::show::learning::commands::{TrainWish, epochs};
 use cellmill_tests::show::place::Wish;
 use cellmill_tests::show::process::Mill;
 use cellmill_tests::show::{Figures, Show};
 use serde_json::json;
-
-use crate::commands::{TrainWish, epochs};
 
 const DATASET: &str = "Smears";
 
@@ -74,7 +73,7 @@ pub(super) async fn run(show: &Show, figures: &mut Figures) -> Result<()> {
 }
 
 /// Cases that are learned from and judge.
-fn cases_on_both_sides(trained: &crate::projects::Trained) -> usize {
+fn cases_on_both_sides(trained: &cellmill_tests::show::learning::projects::Trained) -> usize {
     let cases = |is_wanted: &dyn Fn(&str) -> bool| -> std::collections::BTreeSet<&str> {
         let cells = trained.cells.iter().filter(|it| is_wanted(&it.part));
         // `img/<batch>/<case>/Images/<name>`

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use cellmill_tests::show::data::Folder;
 use cellmill_tests::show::files::state_of;
+use cellmill_tests::show::learning::commands::{TrainWish, predict};
+use cellmill_tests::show::learning::projects::json;
 use cellmill_tests::show::place::{Wish, say};
 use cellmill_tests::show::process::Mill;
 use cellmill_tests::show::tree::{RUN_FIELDS, Tree};
@@ -17,9 +19,7 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use serde_json::Value;
 
-use crate::commands::{TrainWish, predict};
 use crate::material::some_cases;
-use crate::projects::json;
 
 const LIMIT: Duration = Duration::from_mins(3);
 /// A unit of a killed worker is free again soon.

@@ -4,15 +4,15 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
+use cellmill_tests::show::learning::commands::{TrainWish, predict};
+use cellmill_tests::show::learning::projects::Trained;
+use cellmill_tests::show::learning::scores::mean;
 use cellmill_tests::show::place::{Wish, say};
 use cellmill_tests::show::process::{Mill, Ran};
 use cellmill_tests::show::renamed::place_file;
 use cellmill_tests::show::{Figures, Show};
 
 use super::odd_data::{NOBODYS_CLASS, OddData};
-use crate::commands::{TrainWish, predict};
-use crate::projects::Trained;
-use crate::scores::mean;
 
 const EPOCHS: u32 = 4;
 /// How far from chance shuffled labels may get.

@@ -7,14 +7,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use cellmill_tests::show::http::{Sent, Upload, text};
+use cellmill_tests::show::learning::class_folders::{ClassFolders, ClassImage};
+use cellmill_tests::show::learning::projects::{Trained, id, json as read_json};
 use cellmill_tests::show::process::Mill;
 use cellmill_tests::show::renamed::place_file;
 use cellmill_tests::show::wait::wait_until;
 use cellmill_tests::show::{Figures, Show};
 use serde_json::{Value, json};
-
-use crate::class_folders::{ClassFolders, ClassImage};
-use crate::projects::{Trained, id, json as read_json};
 
 /// Both as a folder of class folders is called, and as every lab's classes are.
 const CLASSES: [&str; 2] = ["negative", "positive"];

@@ -7,13 +7,13 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use cellmill_tests::show::data::{Folder, files_below};
 use cellmill_tests::show::http::sha256_hex;
+use cellmill_tests::show::learning::commands::{TrainWish, predict};
+use cellmill_tests::show::learning::projects::Trained;
 use cellmill_tests::show::place::{Wish, say};
 use cellmill_tests::show::process::Mill;
 use cellmill_tests::show::{Figures, Show};
 
-use crate::commands::{TrainWish, predict};
 use crate::material::some_cases;
-use crate::projects::Trained;
 
 const N_CASES: usize = 4;
 const EPOCHS: u32 = 3;

@@ -4,11 +4,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
+use cellmill_tests::show::learning::projects::json;
 use cellmill_tests::show::place::say;
 use cellmill_tests::show::{Figures, Show};
 use serde_json::Value;
-
-use crate::projects::json;
 
 const STEPS: usize = 20;
 const SEED: &str = "7";

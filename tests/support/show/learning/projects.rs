@@ -7,34 +7,34 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-use cellmill_tests::show::table;
+use crate::show::table;
 
-use crate::scores::Scores;
+use super::scores::Scores;
 
 /// What a training left: `projects/<dir>/` and its model.
 #[derive(Clone, Debug)]
-pub(crate) struct Trained {
-    pub(crate) mid: u64,
+pub struct Trained {
+    pub mid: u64,
     /// The card beside the model file.
-    pub(crate) card: Value,
+    pub card: Value,
     /// The model file.
-    pub(crate) model: Vec<u8>,
-    pub(crate) cells: Vec<SplitCell>,
+    pub model: Vec<u8>,
+    pub cells: Vec<SplitCell>,
 }
 
 /// A row of split.csv.
 #[derive(Clone, Debug)]
-pub(crate) struct SplitCell {
+pub struct SplitCell {
     /// The image's key.
-    pub(crate) image: String,
-    pub(crate) class: u32,
+    pub image: String,
+    pub class: u32,
     /// `train`, `validation` or `test`.
-    pub(crate) part: String,
-    pub(crate) predicted: u32,
+    pub part: String,
+    pub predicted: u32,
 }
 
 impl Trained {
-    pub(crate) fn read(root: &Path, dir: &str) -> Result<Self> {
+    pub fn read(root: &Path, dir: &str) -> Result<Self> {
         let folder = root.join("projects").join(dir);
         let result = json(&folder.join("mod.json"))?;
         let mid = result["mid"].as_u64().context("mod.json names no model")?;
@@ -51,19 +51,19 @@ impl Trained {
     }
 
     /// The classes of the model, in the order of its outputs.
-    pub(crate) fn classes(&self) -> Vec<u32> {
+    pub fn classes(&self) -> Vec<u32> {
         let listed = self.card["classes"].as_array().into_iter().flatten();
         listed.filter_map(|it| id(&it["id"])).collect()
     }
 
     /// What was predicted of the cells of one part.
-    pub(crate) fn scores(&self, part: &str) -> Scores {
+    pub fn scores(&self, part: &str) -> Scores {
         let cells = self.cells.iter().filter(|it| it.part == part);
         Scores::of(cells.map(|it| (it.class, it.predicted)))
     }
 
     /// How many cells each part has.
-    pub(crate) fn parts(&self) -> BTreeMap<&str, usize> {
+    pub fn parts(&self) -> BTreeMap<&str, usize> {
         let mut parts = BTreeMap::new();
         for cell in &self.cells {
             *parts.entry(cell.part.as_str()).or_default() += 1;
@@ -72,7 +72,7 @@ impl Trained {
     }
 
     /// A figure of the card, such as `test.accuracy`; NaN when it has none.
-    pub(crate) fn figure(&self, part: &str, name: &str) -> f64 {
+    pub fn figure(&self, part: &str, name: &str) -> f64 {
         self.card[part][name].as_f64().unwrap_or(f64::NAN)
     }
 }
@@ -95,13 +95,13 @@ fn split_cell(row: &std::collections::HashMap<String, String>) -> Result<SplitCe
 }
 
 /// Where the file of a model lies.
-pub(crate) fn model_path(root: &Path, mid: u64) -> PathBuf {
+pub fn model_path(root: &Path, mid: u64) -> PathBuf {
     let name = format!("{mid}.safetensors");
     root.join("modules").join("classifier").join(name)
 }
 
 /// Truth and answer of every cell in a predict2.json.
-pub(crate) fn predicted(path: &Path) -> Result<Scores> {
+pub fn predicted(path: &Path) -> Result<Scores> {
     let document = json(path)?;
     let cells = document["crop_cells"].as_array().context("no crop_cells")?;
     let pair = |it: &Value| Some((id(&it["type"])?, id(&it["predict"])?));
@@ -109,12 +109,12 @@ pub(crate) fn predicted(path: &Path) -> Result<Scores> {
     Ok(Scores::of(pairs.context("a cell has no class")?))
 }
 
-pub(crate) fn json(path: &Path) -> Result<Value> {
+pub fn json(path: &Path) -> Result<Value> {
     let bytes = fs::read(path).with_context(|| format!("read {}", path.display()))?;
     serde_json::from_slice(&bytes).with_context(|| format!("{} is no JSON", path.display()))
 }
 
 /// A class id.
-pub(crate) fn id(value: &Value) -> Option<u32> {
+pub fn id(value: &Value) -> Option<u32> {
     u32::try_from(value.as_u64()?).ok()
 }

@@ -4,34 +4,34 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::show::data::files_below;
+use crate::show::http::{sha256_hex, text};
 use anyhow::{Context as _, Result, ensure};
-use cellmill_tests::show::data::files_below;
-use cellmill_tests::show::http::{sha256_hex, text};
 
-use crate::projects::{id, json};
+use super::projects::{id, json};
 
 /// `<part>/<class>/<image>` with classes.json.
 #[derive(Debug)]
-pub(crate) struct ClassFolders {
-    pub(crate) path: PathBuf,
-    pub(crate) images: Vec<ClassImage>,
+pub struct ClassFolders {
+    pub path: PathBuf,
+    pub images: Vec<ClassImage>,
     /// Class ids that mean nothing bad, and those that do.
-    pub(crate) negative: Vec<u32>,
-    pub(crate) positive: Vec<u32>,
+    pub negative: Vec<u32>,
+    pub positive: Vec<u32>,
 }
 
 /// One image.
 #[derive(Clone, Debug)]
-pub(crate) struct ClassImage {
-    pub(crate) path: PathBuf,
-    pub(crate) sha256: String,
+pub struct ClassImage {
+    pub path: PathBuf,
+    pub sha256: String,
     /// The folder above the class: `train`, `val`, ...
-    pub(crate) part: String,
-    pub(crate) class: u32,
+    pub part: String,
+    pub class: u32,
 }
 
 impl ClassFolders {
-    pub(crate) fn read(path: &Path) -> Result<Self> {
+    pub fn read(path: &Path) -> Result<Self> {
         let table = json(&path.join("classes.json"))?;
         let ids: BTreeMap<String, u32> = table["ids"]
             .as_object()
@@ -67,7 +67,7 @@ impl ClassFolders {
     }
 
     /// Images by part and class.
-    pub(crate) fn counts(&self) -> BTreeMap<(String, u32), usize> {
+    pub fn counts(&self) -> BTreeMap<(String, u32), usize> {
         let mut counts = BTreeMap::new();
         for it in &self.images {
             *counts.entry((told_part(&it.part), it.class)).or_default() += 1;
@@ -76,7 +76,7 @@ impl ClassFolders {
     }
 
     /// As `train` takes it: `negative=..,positive=..`.
-    pub(crate) fn merge(&self) -> String {
+    pub fn merge(&self) -> String {
         let list = |ids: &[u32]| {
             let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
             ids.join(",")
@@ -89,7 +89,7 @@ impl ClassFolders {
     }
 
     /// Some images of these classes, spread over the whole.
-    pub(crate) fn some(&self, classes: &[u32], n: usize) -> Result<Vec<&ClassImage>> {
+    pub fn some(&self, classes: &[u32], n: usize) -> Result<Vec<&ClassImage>> {
         let all: Vec<_> = self
             .images
             .iter()
@@ -101,7 +101,7 @@ impl ClassFolders {
 }
 
 /// A part as the program tells it.
-pub(crate) fn told_part(folder: &str) -> String {
+pub fn told_part(folder: &str) -> String {
     match folder {
         "val" => "validation".to_owned(),
         other => other.to_owned(),
@@ -109,6 +109,6 @@ pub(crate) fn told_part(folder: &str) -> String {
 }
 
 /// The part that an image view tells; empty when none.
-pub(crate) fn part_of(view: &serde_json::Value) -> String {
+pub fn part_of(view: &serde_json::Value) -> String {
     text(&view["part"])
 }

@@ -1,28 +1,28 @@
 //! Trainings and predictions by command.
 
+use crate::show::Show;
+use crate::show::process::{Mill, Ran};
 use anyhow::{Context as _, Result};
-use cellmill_tests::show::Show;
-use cellmill_tests::show::process::{Mill, Ran};
 
-use crate::projects::Trained;
+use super::projects::Trained;
 
 /// A training to ask for.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct TrainWish<'a> {
+pub struct TrainWish<'a> {
     /// Directory of the data set.
-    pub(crate) dataset: &'a str,
+    pub dataset: &'a str,
     /// Directory of the project.
-    pub(crate) dir: &'a str,
-    pub(crate) seed: u64,
+    pub dir: &'a str,
+    pub seed: u64,
     /// Fewer than `train` takes by itself.
-    pub(crate) epochs: Option<u32>,
+    pub epochs: Option<u32>,
     /// Further arguments.
-    pub(crate) more: &'a [&'a str],
+    pub more: &'a [&'a str],
 }
 
 impl TrainWish<'_> {
     /// Asks for it, and waits unless told otherwise.
-    pub(crate) async fn run(&self, show: &Show, mill: &Mill) -> Result<Ran> {
+    pub async fn run(&self, show: &Show, mill: &Mill) -> Result<Ran> {
         let (seed, epochs) = (self.seed.to_string(), self.epochs.map(|it| it.to_string()));
         let mut args = vec!["train", self.dataset, "--url", mill.url()];
         args.extend(["--dir", self.dir, "--seed", &seed]);
@@ -34,7 +34,7 @@ impl TrainWish<'_> {
     }
 
     /// Runs it to its end and reads what it left.
-    pub(crate) async fn trained(&self, show: &Show, mill: &Mill) -> Result<Trained> {
+    pub async fn trained(&self, show: &Show, mill: &Mill) -> Result<Trained> {
         let what = format!("the training {}", self.dir);
         self.run(show, mill).await?.must_be_ok(&what)?;
         Trained::read(mill.root(), self.dir).context(what)
@@ -42,7 +42,7 @@ impl TrainWish<'_> {
 }
 
 /// Lets a model say what the cells of a data set are.
-pub(crate) async fn predict(
+pub async fn predict(
     show: &Show,
     mill: &Mill,
     dataset: &str,
@@ -58,6 +58,6 @@ pub(crate) async fn predict(
 }
 
 /// Fewer epochs for a first look, else as many as `train` takes by itself.
-pub(crate) fn epochs(show: &Show) -> Option<u32> {
+pub fn epochs(show: &Show) -> Option<u32> {
     show.options.quick.then_some(3)
 }

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Answers against the truth.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Scores {
+pub struct Scores {
     /// By truth and answer.
     counts: BTreeMap<(u32, u32), u64>,
 }
 
 impl Scores {
     /// Of pairs of truth and answer.
-    pub(crate) fn of(pairs: impl IntoIterator<Item = (u32, u32)>) -> Self {
+    pub fn of(pairs: impl IntoIterator<Item = (u32, u32)>) -> Self {
         let mut counts = BTreeMap::new();
         for pair in pairs {
             *counts.entry(pair).or_default() += 1;
@@ -24,33 +24,33 @@ impl Scores {
         counted.map(|(_, n)| *n as f64).sum()
     }
 
-    pub(crate) fn n(&self) -> usize {
+    pub fn n(&self) -> usize {
         self.sum(|_, _| true) as usize
     }
 
     /// Classes that occur in truth.
-    pub(crate) fn truths(&self) -> BTreeSet<u32> {
+    pub fn truths(&self) -> BTreeSet<u32> {
         self.counts.keys().map(|it| it.0).collect()
     }
 
     /// How many are of each class in truth.
-    pub(crate) fn by_truth(&self) -> BTreeMap<u32, usize> {
+    pub fn by_truth(&self) -> BTreeMap<u32, usize> {
         let count = |class| (class, self.sum(|truth, _| truth == class) as usize);
         self.truths().into_iter().map(count).collect()
     }
 
-    pub(crate) fn accuracy(&self) -> f64 {
+    pub fn accuracy(&self) -> f64 {
         self.sum(|truth, answer| truth == answer) / self.sum(|_, _| true)
     }
 
     /// The accuracy of always saying the class that is most frequent in truth.
-    pub(crate) fn majority(&self) -> f64 {
+    pub fn majority(&self) -> f64 {
         let most = self.by_truth().into_values().max().unwrap_or(0);
         most as f64 / self.sum(|_, _| true)
     }
 
     /// The mean recall of the classes that occur in truth.
-    pub(crate) fn balanced_accuracy(&self) -> f64 {
+    pub fn balanced_accuracy(&self) -> f64 {
         let recall = |class| {
             self.sum(|truth, answer| truth == class && answer == class)
                 / self.sum(|truth, _| truth == class)
@@ -59,7 +59,7 @@ impl Scores {
     }
 
     /// The mean F1 of the classes that occur in truth or answer.
-    pub(crate) fn macro_f1(&self) -> f64 {
+    pub fn macro_f1(&self) -> f64 {
         let seen: BTreeSet<u32> = self.counts.keys().flat_map(|it| [it.0, it.1]).collect();
         let f1 = |class| {
             let right = self.sum(|truth, answer| truth == class && answer == class);
@@ -70,7 +70,7 @@ impl Scores {
     }
 
     /// Rows: truth; columns: answer; in this order.
-    pub(crate) fn matrix(&self, classes: &[u32]) -> Vec<Vec<u64>> {
+    pub fn matrix(&self, classes: &[u32]) -> Vec<Vec<u64>> {
         let count = |truth, answer| self.counts.get(&(truth, answer)).copied().unwrap_or(0);
         let row = |&truth| classes.iter().map(|&answer| count(truth, answer)).collect();
         classes.iter().map(row).collect()
@@ -78,7 +78,7 @@ impl Scores {
 }
 
 /// NaN when there is nothing: what could not be measured is not enough.
-pub(crate) fn mean(values: impl IntoIterator<Item = f64>) -> f64 {
+pub fn mean(values: impl IntoIterator<Item = f64>) -> f64 {
     let values: Vec<f64> = values.into_iter().collect();
     values.iter().sum::<f64>() / values.len() as f64
 }
