@@ -1,7 +1,7 @@
 //! Convolution as a matrix product over gathered patches (im2col), channels last. With a 1x1 kernel the
 //! patches are the input itself and nothing is gathered.
 
-use super::{Activation, Matrix, add_parts, cut, held, kernel, multiply};
+use super::{Activation, Matrix, Padding, add_parts, cut, held, kernel, multiply};
 use rayon::prelude::*;
 use std::cell::RefCell;
 
@@ -15,7 +15,7 @@ pub(crate) struct Convolution {
     pub o: usize,
     pub kernel: usize,
     pub stride: usize,
-    pub padding: usize,
+    pub padding: Padding,
 }
 
 /// Fewer output rows than this are left to the product to cut, over channels too.
@@ -25,11 +25,21 @@ const FEW_ROWS_PARTS: usize = 8;
 
 impl Convolution {
     pub(crate) const fn out_h(&self) -> usize {
-        (self.h + 2 * self.padding - self.kernel) / self.stride + 1
+        self.padding.output(self.h, self.kernel, self.stride)
     }
 
     pub(crate) const fn out_w(&self) -> usize {
-        (self.w + 2 * self.padding - self.kernel) / self.stride + 1
+        self.padding.output(self.w, self.kernel, self.stride)
+    }
+
+    /// Rows of zeros above the picture.
+    const fn top(&self) -> usize {
+        self.padding.before(self.h, self.kernel, self.stride)
+    }
+
+    /// Columns of zeros left of it.
+    const fn left(&self) -> usize {
+        self.padding.before(self.w, self.kernel, self.stride)
     }
 
     /// Output pixels of all images.
@@ -43,7 +53,7 @@ impl Convolution {
     }
 
     const fn is_pointwise(&self) -> bool {
-        self.kernel == 1 && self.stride == 1 && self.padding == 0
+        self.kernel == 1 && self.stride == 1 && self.top() == 0
     }
 
     /// Output rows of one task. The gathered patches of a task (about 1 MiB) should stay in the second-level cache.
@@ -116,14 +126,15 @@ struct Line {
 fn line_of(it: &Convolution, row: usize, ky: usize) -> Option<Line> {
     let (out_h, out_w) = (it.out_h(), it.out_w());
     let (image, pixel) = (row / (out_h * out_w), row % (out_h * out_w));
-    let y = (pixel / out_w * it.stride + ky).checked_sub(it.padding)?;
+    let y = (pixel / out_w * it.stride + ky).checked_sub(it.top())?;
+    let padding = it.left();
     let left = pixel % out_w * it.stride;
-    let begin = left.max(it.padding);
-    let end = (left + it.kernel).min(it.w + it.padding);
+    let begin = left.max(padding);
+    let end = (left + it.kernel).min(it.w + padding);
     (y < it.h && begin < end).then(|| Line {
         skip: (begin - left) * it.c,
         len: (end - begin) * it.c,
-        at: ((image * it.h + y) * it.w + begin - it.padding) * it.c,
+        at: ((image * it.h + y) * it.w + begin - padding) * it.c,
     })
 }
 

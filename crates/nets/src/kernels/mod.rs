@@ -5,17 +5,23 @@
 //! threads; the bits stay the same.
 
 mod activation;
+pub(crate) mod bias;
+pub(crate) mod concat;
 pub(crate) mod convolution;
 pub(crate) mod depthwise;
 pub(crate) mod loss;
+pub(crate) mod max_pool;
 mod native;
 pub(crate) mod norm;
+mod padding;
 mod parts;
 pub(crate) mod pool;
 pub(crate) mod residual;
+pub(crate) mod transposed;
 
 pub use activation::Activation;
 pub(crate) use activation::held;
 pub use native::instruction_set;
 pub(crate) use native::{Kernel, Matrix, kernel, multiply, vectorised};
+pub use padding::Padding;
 pub(crate) use parts::{add, add_parts, cut};

@@ -1,4 +1,4 @@
-//! Convolution layers: dense ones of any kernel, and depthwise ones of 3x3.
+//! Convolution layers: dense ones of any kernel, and depthwise ones of 3x3 and 5x5.
 
 #![expect(
     clippy::many_single_char_names,
@@ -7,28 +7,33 @@
 
 use super::values::{read, write};
 use super::{Layer, Parameter, Pass, Slot, Visitor, kept};
-use crate::kernels::Activation;
+use crate::kernels::bias;
 use crate::kernels::convolution as dense;
 use crate::kernels::depthwise;
+use crate::kernels::{Activation, Padding};
 use crate::rng::Rng;
-use candle_core::{Device, Result, Tensor};
+use candle_core::{Device, Error, Result, Tensor};
 
-/// A convolution without bias: `[n, h, w, inputs]` to `[n, h', w', outputs]`. Weight: `[outputs, inputs, k, k]`.
+/// A convolution: `[n, h, w, inputs]` to `[n, h', w', outputs]`. Weight: `[outputs, inputs, k, k]`; a bias if asked.
 #[derive(Debug)]
 pub struct Convolution {
-    pub(super) weight: Parameter,
+    weight: Parameter,
     stride: usize,
-    padding: usize,
+    padding: Padding,
+    bias: Option<Parameter>,
+    after: Activation,
     x: Option<Tensor>,
+    /// Where the gradient passes what comes after the bias, of the last forward pass.
+    passes: Vec<u8>,
 }
 
 impl Convolution {
-    /// With weights drawn after He et al. 2015 (variance 2 / inputs of an output).
+    /// Without bias, with weights drawn after He et al. 2015 (variance 2 / inputs of an output).
     pub fn new(
         [inputs, outputs]: [usize; 2],
         kernel: usize,
         stride: usize,
-        padding: usize,
+        padding: impl Into<Padding>,
         rng: &mut Rng,
         device: &Device,
     ) -> Result<Self> {
@@ -37,8 +42,22 @@ impl Convolution {
         Ok(Self {
             weight: Parameter::normal(&shape, deviation, rng, device)?,
             stride,
-            padding,
+            padding: padding.into(),
+            bias: None,
+            after: Activation::None,
             x: None,
+            passes: Vec::new(),
+        })
+    }
+
+    /// With a learned bias, 0 at first, and an activation in the same pass.
+    pub fn with_bias(self, after: Activation) -> Result<Self> {
+        let outputs = self.weight.value.dim(0)?;
+        let bias = Parameter::constant(outputs, 0.0, self.weight.value.device())?;
+        Ok(Self {
+            bias: Some(bias),
+            after,
+            ..self
         })
     }
 
@@ -46,6 +65,7 @@ impl Convolution {
         let (n, h, w, c) = x.dims4()?;
         let (o, inputs, kernel, _) = self.weight.value.dims4()?;
         check_channels(c, inputs)?;
+        check_fits(self.padding, [h, w], kernel)?;
         Ok(dense::Convolution {
             n,
             h,
@@ -74,6 +94,14 @@ impl Convolution {
         Ok(y)
     }
 
+    /// The output with the layer's own weights.
+    fn output(&self, x: &Tensor, pass: &mut Pass) -> Result<Tensor> {
+        let (o, c, kernel, _) = self.weight.value.dims4()?;
+        let packed = dense::pack(&read(&self.weight.value)?, o, c, kernel);
+        let bias = self.bias.as_ref().map(|it| read(&it.value)).transpose()?;
+        self.apply(x, &packed, bias.as_deref(), self.after, pass)
+    }
+
     /// Weights in the order of the kernel, each output times its factor.
     pub(super) fn folded(&self, factors: &[f32]) -> Result<Vec<f32>> {
         let (o, c, kernel, _) = self.weight.value.dims4()?;
@@ -93,12 +121,24 @@ fn check_channels(given: usize, expected: usize) -> Result<()> {
         return Ok(());
     }
     let text = format!("a convolution over {expected} channels was given {given}");
-    Err(candle_core::Error::Msg(text))
+    Err(Error::Msg(text))
+}
+
+fn check_fits(padding: Padding, [h, w]: [usize; 2], kernel: usize) -> Result<()> {
+    if padding.fits(h, kernel) && padding.fits(w, kernel) {
+        return Ok(());
+    }
+    let text = format!("a kernel of side {kernel} finds no place in a picture of {w} x {h} pixels");
+    Err(Error::Msg(text))
 }
 
 impl Layer for Convolution {
     fn forward(&mut self, x: Tensor, pass: &mut Pass) -> Result<Tensor> {
-        let y = self.infer_kept(&x, pass)?;
+        let y = self.output(&x, pass)?;
+        if self.after != Activation::None {
+            self.passes.resize(y.elem_count(), 0);
+            bias::mark(&read(&y)?, self.after, &mut self.passes);
+        }
         self.x = Some(x);
         Ok(y)
     }
@@ -106,6 +146,11 @@ impl Layer for Convolution {
     fn backward(&mut self, dy: Tensor, wanted: bool, pass: &mut Pass) -> Result<Option<Tensor>> {
         let x = kept(&mut self.x)?;
         let it = self.shape(&x)?;
+        if let Some(bias) = &self.bias {
+            let passes = (self.after != Activation::None).then_some(self.passes.as_slice());
+            let sum = write(&dy, |dy| bias::backward(dy, passes, it.o))?;
+            write(&bias.gradient, |gradient| gradient.copy_from_slice(&sum))?;
+        }
         let dy_values = read(&dy)?;
         {
             let x = read(&x)?;
@@ -129,7 +174,7 @@ impl Layer for Convolution {
     }
 
     fn infer(&mut self, x: Tensor, pass: &mut Pass) -> Result<Tensor> {
-        let y = self.infer_kept(&x, pass)?;
+        let y = self.output(&x, pass)?;
         pass.give(x);
         Ok(y)
     }
@@ -138,52 +183,69 @@ impl Layer for Convolution {
         visitor(
             &format!("{prefix}weight"),
             Slot::Parameter(&mut self.weight),
-        )
+        )?;
+        match &mut self.bias {
+            Some(bias) => visitor(&format!("{prefix}bias"), Slot::Parameter(bias)),
+            None => Ok(()),
+        }
     }
 }
 
-impl Convolution {
-    fn infer_kept(&self, x: &Tensor, pass: &mut Pass) -> Result<Tensor> {
-        let (o, c, kernel, _) = self.weight.value.dims4()?;
-        let weights = read(&self.weight.value)?;
-        self.apply(
-            x,
-            &dense::pack(&weights, o, c, kernel),
-            None,
-            Activation::None,
-            pass,
-        )
-    }
-}
-
-/// A depthwise 3x3 convolution with a border of one and without bias. Weight: `[channels, 1, 3, 3]`.
+/// A depthwise convolution without bias, of 3x3 or 5x5. Weight: `[channels, 1, k, k]`.
 #[derive(Debug)]
 pub struct Depthwise {
-    pub(super) weight: Parameter,
+    weight: Parameter,
     stride: usize,
+    padding: Padding,
     x: Option<Tensor>,
 }
 
 impl Depthwise {
-    /// With weights drawn after He et al. 2015.
+    /// 3x3 with a border of one; the weights are drawn after He et al. 2015.
     pub fn new(channels: usize, stride: usize, rng: &mut Rng, device: &Device) -> Result<Self> {
-        let deviation = (2.0_f64 / 9.0).sqrt();
+        Self::of(channels, 3, stride, 1, rng, device)
+    }
+
+    /// `kernel` is 3 or 5, the padding less than it; else an error.
+    pub fn of(
+        channels: usize,
+        kernel: usize,
+        stride: usize,
+        padding: impl Into<Padding>,
+        rng: &mut Rng,
+        device: &Device,
+    ) -> Result<Self> {
+        let padding = padding.into();
+        let is_wide = matches!(padding, Padding::Even(it) if it >= kernel);
+        if !matches!(kernel, 3 | 5) || is_wide {
+            let text = format!(
+                "a depthwise convolution has a kernel of 3 or 5 and a smaller padding, this has {kernel} and {padding:?}"
+            );
+            return Err(Error::Msg(text));
+        }
+        let deviation = (2.0 / (kernel * kernel) as f64).sqrt();
+        let shape = [channels, 1, kernel, kernel];
         Ok(Self {
-            weight: Parameter::normal(&[channels, 1, 3, 3], deviation, rng, device)?,
+            weight: Parameter::normal(&shape, deviation, rng, device)?,
             stride,
+            padding,
             x: None,
         })
     }
 
     fn shape(&self, x: &Tensor) -> Result<depthwise::Depthwise> {
         let (n, h, w, c) = x.dims4()?;
-        check_channels(c, self.weight.value.dim(0)?)?;
+        let (channels, _, kernel, _) = self.weight.value.dims4()?;
+        check_channels(c, channels)?;
+        check_fits(self.padding, [h, w], kernel)?;
         Ok(depthwise::Depthwise {
             n,
             h,
             w,
             c,
+            kernel,
             stride: self.stride,
+            padding: self.padding,
         })
     }
 
@@ -207,7 +269,8 @@ impl Depthwise {
     /// The weights, each channel times its factor.
     pub(super) fn folded(&self, factors: &[f32]) -> Result<Vec<f32>> {
         let mut weights = read(&self.weight.value)?.to_vec();
-        for (weights, factor) in weights.chunks_exact_mut(9).zip(factors) {
+        let taps = weights.len() / factors.len();
+        for (weights, factor) in weights.chunks_exact_mut(taps).zip(factors) {
             for it in weights.iter_mut() {
                 *it *= factor;
             }

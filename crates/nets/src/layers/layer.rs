@@ -125,13 +125,14 @@ impl Pass {
         self.buffers.hold(tensor);
     }
 
-    pub(crate) fn release(&mut self, tensor: &Tensor) {
-        self.buffers.release(tensor);
+    /// See [`Buffers::release`].
+    pub(crate) fn release(&mut self, tensor: &Tensor) -> bool {
+        self.buffers.release(tensor)
     }
 }
 
-/// A tensor that `forward` kept for `backward`.
-pub(crate) fn kept(it: &mut Option<Tensor>) -> Result<Tensor> {
+/// What `forward` kept for `backward`.
+pub(crate) fn kept<T>(it: &mut Option<T>) -> Result<T> {
     it.take()
         .ok_or_else(|| candle_core::Error::Msg("backward comes after forward".to_owned()))
 }

@@ -2,8 +2,8 @@
 
 use super::values::{read, write};
 use super::{Layer, Parameter, Pass, Slot, Visitor, kept};
-use crate::kernels::Activation;
 use crate::kernels::convolution::{self as dense, Convolution};
+use crate::kernels::{Activation, Padding};
 use crate::rng::Rng;
 use candle_core::{Device, Result, Tensor};
 
@@ -49,7 +49,7 @@ impl Linear {
             o,
             kernel: 1,
             stride: 1,
-            padding: 0,
+            padding: Padding::Even(0),
         })
     }
 

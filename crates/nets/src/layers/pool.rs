@@ -1,4 +1,4 @@
-//! Global average pooling.
+//! Average pooling, of the whole picture and of windows.
 
 #![expect(
     clippy::many_single_char_names,
@@ -8,7 +8,7 @@
 use super::values::{read, write};
 use super::{Layer, Pass, Visitor};
 use crate::kernels::pool;
-use candle_core::{Result, Tensor};
+use candle_core::{Error, Result, Tensor};
 
 /// The mean over the pixels: `[n, h, w, c]` to `[n, c]`.
 #[derive(Debug, Default)]
@@ -51,6 +51,81 @@ impl Layer for GlobalAveragePool {
 
     fn infer(&mut self, x: Tensor, pass: &mut Pass) -> Result<Tensor> {
         let y = Self::output(&x, pass)?;
+        pass.give(x);
+        Ok(y)
+    }
+
+    fn visit(&mut self, _prefix: &str, _visitor: &mut Visitor<'_>) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// The mean under a sliding window without padding: `[n, h, w, c]` to `[n, h', w', c]`, with `h' = (h - kernel) /
+/// stride + 1`. Lines that no window reaches are left out, as in `PyTorch`.
+#[derive(Debug)]
+pub struct AveragePool {
+    kernel: usize,
+    stride: usize,
+    shape: Option<pool::AveragePool>,
+}
+
+impl AveragePool {
+    pub const fn new(kernel: usize, stride: usize) -> Self {
+        Self {
+            kernel,
+            stride,
+            shape: None,
+        }
+    }
+
+    fn shape(&self, x: &Tensor) -> Result<pool::AveragePool> {
+        let (n, h, w, c) = x.dims4()?;
+        let (kernel, stride) = (self.kernel, self.stride);
+        if kernel == 0 || stride == 0 || h.min(w) < kernel {
+            let text = format!(
+                "an average pool of kernel {kernel} and stride {stride} was given {w} x {h} pixels"
+            );
+            return Err(Error::Msg(text));
+        }
+        Ok(pool::AveragePool {
+            n,
+            h,
+            w,
+            c,
+            kernel,
+            stride,
+        })
+    }
+}
+
+impl Layer for AveragePool {
+    fn forward(&mut self, x: Tensor, pass: &mut Pass) -> Result<Tensor> {
+        self.shape = Some(self.shape(&x)?);
+        self.infer(x, pass)
+    }
+
+    fn backward(&mut self, dy: Tensor, wanted: bool, pass: &mut Pass) -> Result<Option<Tensor>> {
+        let it = super::kept(&mut self.shape)?;
+        if !wanted {
+            pass.give(dy);
+            return Ok(None);
+        }
+        let dx = pass.take(&[it.n, it.h, it.w, it.c])?;
+        {
+            let dy = read(&dy)?;
+            write(&dx, |dx| it.backward(&dy, dx))?;
+        }
+        pass.give(dy);
+        Ok(Some(dx))
+    }
+
+    fn infer(&mut self, x: Tensor, pass: &mut Pass) -> Result<Tensor> {
+        let it = self.shape(&x)?;
+        let y = pass.take(&[it.n, it.out_h(), it.out_w(), it.c])?;
+        {
+            let x = read(&x)?;
+            write(&y, |y| it.forward(&x, y))?;
+        }
         pass.give(x);
         Ok(y)
     }

@@ -86,8 +86,8 @@ impl<R, F: FnOnce(&mut [f32]) -> R> InplaceOp1 for Write<F, R> {
 #[derive(Debug, Default)]
 pub struct Buffers {
     free: HashMap<usize, Vec<Tensor>>,
-    /// Tensors that somebody reads on, whoever gives them back.
-    held: Vec<TensorId>,
+    /// Tensors that somebody reads on, whoever gives them back, and whether one was given back meanwhile.
+    held: Vec<(TensorId, bool)>,
 }
 
 impl Buffers {
@@ -105,7 +105,8 @@ impl Buffers {
 
     /// Gives back a tensor that nobody reads any more.
     pub fn give(&mut self, tensor: Tensor) {
-        if self.held.contains(&tensor.id()) {
+        if let Some((_, given)) = self.held.iter_mut().rfind(|(it, _)| *it == tensor.id()) {
+            *given = true;
             return;
         }
         let free = self.free.entry(tensor.elem_count()).or_default();
@@ -114,13 +115,12 @@ impl Buffers {
 
     /// From now on the tensor is not taken back: whoever holds it reads it after another layer is done with it.
     pub(crate) fn hold(&mut self, tensor: &Tensor) {
-        self.held.push(tensor.id());
+        self.held.push((tensor.id(), false));
     }
 
-    /// Ends a hold.
-    pub(crate) fn release(&mut self, tensor: &Tensor) {
-        if let Some(at) = self.held.iter().rposition(|it| *it == tensor.id()) {
-            self.held.swap_remove(at);
-        }
+    /// Ends a hold. Says whether the tensor was given back meanwhile, so that nobody else reads it any more.
+    pub(crate) fn release(&mut self, tensor: &Tensor) -> bool {
+        let held = self.held.iter().rposition(|(it, _)| *it == tensor.id());
+        held.is_some_and(|at| self.held.swap_remove(at).1)
     }
 }

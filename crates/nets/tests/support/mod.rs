@@ -7,7 +7,7 @@
 )]
 
 use candle_core::{Device, Tensor};
-use cellmill_nets::layers::{Layer, Pass, Slot};
+use cellmill_nets::layers::{Activation, Layer, Padding, Pass, Slot};
 use cellmill_nets::rng::{Purpose, Rng};
 
 /// Values with a shape, channels last.
@@ -157,7 +157,7 @@ pub(crate) fn convolution(
     x: &Values,
     weight: &Values,
     stride: usize,
-    padding: usize,
+    padding: impl Into<Padding>,
     groups: usize,
 ) -> Values {
     let [n, h, w, c] = x.shape[..] else {
@@ -166,10 +166,15 @@ pub(crate) fn convolution(
     let [o, inputs, k, _] = weight.shape[..] else {
         panic!("kernels")
     };
-    let (out_h, out_w) = (
-        (h + 2 * padding - k) / stride + 1,
-        (w + 2 * padding - k) / stride + 1,
-    );
+    let padding = padding.into();
+    let sides = |side: usize| match padding {
+        Padding::Even(it) => (it, (side + 2 * it - k) / stride + 1),
+        Padding::Same => {
+            let out = side.div_ceil(stride);
+            (((out - 1) * stride + k).saturating_sub(side) / 2, out)
+        }
+    };
+    let ((top, out_h), (left, out_w)) = (sides(h), sides(w));
     let mut data = Vec::new();
     for at in 0..n * out_h * out_w * o {
         let (channel, pixel) = (at % o, at / o);
@@ -185,8 +190,8 @@ pub(crate) fn convolution(
             .enumerate()
         {
             let (input, ky, kx) = (first + tap / (k * k), tap / k % k, tap % k);
-            let y = (oy * stride + ky).checked_sub(padding).filter(|it| *it < h);
-            let x_at = (ox * stride + kx).checked_sub(padding).filter(|it| *it < w);
+            let y = (oy * stride + ky).checked_sub(top).filter(|it| *it < h);
+            let x_at = (ox * stride + kx).checked_sub(left).filter(|it| *it < w);
             if let (Some(y), Some(x_at)) = (y, x_at) {
                 sum += weight * x.data[((image * h + y) * w + x_at) * c + input];
             }
@@ -247,4 +252,115 @@ pub(crate) fn average(x: &Values) -> Values {
         shape: vec![n, c],
         data,
     }
+}
+
+/// The value of each window of `kernel` x `kernel` pixels that lie inside of the picture.
+pub(crate) fn windows(
+    x: &Values,
+    kernel: usize,
+    stride: usize,
+    padding: usize,
+    value: &dyn Fn(&[f64]) -> f64,
+) -> Values {
+    let [n, h, w, c] = x.shape[..] else {
+        panic!("images")
+    };
+    let side = |side: usize| (side + 2 * padding - kernel) / stride + 1;
+    let shape = vec![n, side(h), side(w), c];
+    let one = |at: usize| {
+        let (pixel, channel) = (at / c, at % c);
+        let (image, oy, ox) = (
+            pixel / (shape[1] * shape[2]),
+            pixel / shape[2] % shape[1],
+            pixel % shape[2],
+        );
+        let inside = |at: usize, side: usize| at.checked_sub(padding).filter(|it| *it < side);
+        let seen: Vec<f64> = (0..kernel * kernel)
+            .filter_map(|tap| {
+                let y = inside(oy * stride + tap / kernel, h)?;
+                let x_at = inside(ox * stride + tap % kernel, w)?;
+                Some(x.data[((image * h + y) * w + x_at) * c + channel])
+            })
+            .collect();
+        value(&seen)
+    };
+    let data = (0..shape.iter().product()).map(one).collect();
+    Values { shape, data }
+}
+
+pub(crate) fn max_pool(x: &Values, kernel: usize, stride: usize, padding: usize) -> Values {
+    windows(x, kernel, stride, padding, &|seen| {
+        seen.iter().copied().fold(f64::NEG_INFINITY, f64::max)
+    })
+}
+
+pub(crate) fn average_pool(x: &Values, kernel: usize, stride: usize) -> Values {
+    windows(x, kernel, stride, 0, &|seen| {
+        seen.iter().sum::<f64>() / seen.len() as f64
+    })
+}
+
+/// Every pixel four times.
+pub(crate) fn upsample(x: &Values) -> Values {
+    let [n, h, w, c] = x.shape[..] else {
+        panic!("images")
+    };
+    let shape = vec![n, 2 * h, 2 * w, c];
+    let one = |at: usize| {
+        let (line, column) = (at / (2 * w * c), at / c % (2 * w));
+        let (image, y) = (line / (2 * h), line % (2 * h));
+        x.data[((image * h + y / 2) * w + column / 2) * c + at % c]
+    };
+    let data = (0..4 * x.data.len()).map(one).collect();
+    Values { shape, data }
+}
+
+/// Transposed convolution 2x2 with stride 2; weight `[inputs, outputs, 2, 2]`.
+pub(crate) fn transposed(x: &Values, weight: &Values, bias: &Values) -> Values {
+    let [n, h, w, c] = x.shape[..] else {
+        panic!("images")
+    };
+    let o = bias.data.len();
+    let shape = vec![n, 2 * h, 2 * w, o];
+    let one = |at: usize| {
+        let (line, column, channel) = (at / (2 * w * o), at / o % (2 * w), at % o);
+        let (image, y) = (line / (2 * h), line % (2 * h));
+        let pixel = ((image * h + y / 2) * w + column / 2) * c;
+        let tap = y % 2 * 2 + column % 2;
+        let products = (0..c)
+            .map(|input| x.data[pixel + input] * weight.data[(input * o + channel) * 4 + tap]);
+        bias.data[channel] + products.sum::<f64>()
+    };
+    let data = (0..n * 4 * h * w * o).map(one).collect();
+    Values { shape, data }
+}
+
+/// The channels of `a`, then those of `b`.
+pub(crate) fn concat(a: &Values, b: &Values) -> Values {
+    let (of_a, of_b) = (a.shape[3], b.shape[3]);
+    let pixels = a.data.chunks(of_a).zip(b.data.chunks(of_b));
+    Values {
+        shape: vec![a.shape[0], a.shape[1], a.shape[2], of_a + of_b],
+        data: pixels.flat_map(|(a, b)| [a, b].concat()).collect(),
+    }
+}
+
+/// What comes after: the value held from 0, or between 0 and 6.
+pub(crate) fn activated(mut x: Values, after: Activation) -> Values {
+    for it in &mut x.data {
+        *it = match after {
+            Activation::None => *it,
+            Activation::Relu => it.max(0.0),
+            Activation::Relu6 => it.clamp(0.0, 6.0),
+        };
+    }
+    x
+}
+
+/// A bias added to each channel.
+pub(crate) fn biased(mut x: Values, bias: &Values) -> Values {
+    for (at, it) in x.data.iter_mut().enumerate() {
+        *it += bias.data[at % bias.data.len()];
+    }
+    x
 }
