@@ -3,5 +3,6 @@
 pub mod class_folders;
 pub mod commands;
 pub mod folder_split;
+pub mod new_images;
 pub mod projects;
 pub mod scores;

@@ -1,13 +1,13 @@
 //! A label type that learns by itself: labelled images, a model, new images labelled by it before a person looks.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use cellmill_tests::show::http::{Sent, Upload, text};
+use cellmill_tests::show::http::text;
 use cellmill_tests::show::learning::class_folders::{ClassFolders, ClassImage};
+use cellmill_tests::show::learning::new_images::{pre_annotated, upload};
 use cellmill_tests::show::learning::projects::{Trained, id, json as read_json};
 use cellmill_tests::show::process::Mill;
 use cellmill_tests::show::renamed::place_file;
@@ -26,6 +26,8 @@ const N_NEW: usize = 5;
 const N_BY_PERSON: usize = 3;
 const TRAINING: Duration = Duration::from_mins(8);
 const LABELLED_WITHIN: Duration = Duration::from_mins(1);
+/// Longer than that nothing is waited for.
+const IN_VAIN: Duration = Duration::from_mins(2);
 const DECIDED: Duration = Duration::from_secs(30);
 /// Nobody works, so nothing is pre-annotated.
 const IDLE: [(&str, &str); 1] = [("CELLMILL_WORKERS", "0")];
@@ -167,41 +169,6 @@ async fn training_after(mill: &Mill, before: &str) -> Result<(Value, Value)> {
     Ok((mill.client().get(&path, &[]).await?, job))
 }
 
-async fn upload(mill: &Mill, case: &str, image: &ClassImage) -> Result<String> {
-    let content = fs::read(&image.path).with_context(|| image.path.display().to_string())?;
-    let name = format!("{}.png", image.sha256);
-    let file = Upload {
-        root: "upload",
-        batch: "new",
-        case,
-        date: None,
-        name: &name,
-        label_type: Some(LABEL_TYPE),
-        content: &content,
-    };
-    match mill.client().upload(&file).await? {
-        Sent::Stored(key) => Ok(key),
-        Sent::Refused(code) => bail!("an image was refused: {code}"),
-    }
-}
-
-/// The label of an image once the layer of a model is in it.
-async fn pre_annotated(mill: &Mill, key: &str, mid: u64) -> Result<Value> {
-    let layer = format!("model/{mid}");
-    let what = format!("{key} is pre-annotated");
-    let pause = Duration::from_millis(20);
-    wait_until(&what, 2 * LABELLED_WITHIN, pause, async || {
-        let label = mill
-            .client()
-            .get("/api/v1/image/label", &[("key", key)])
-            .await;
-        Ok(label
-            .ok()
-            .filter(|it| it["document"]["layers"][&layer].is_object()))
-    })
-    .await
-}
-
 /// Images that come now are labelled by the model, each within a minute.
 async fn new_images(
     figures: &mut Figures,
@@ -213,8 +180,8 @@ async fn new_images(
     let (mut n_by_model, mut n_right) = (0, 0);
     for (class, image) in pairs(&material.new) {
         let begun = Instant::now();
-        let key = upload(mill, "waiting", image).await?;
-        let label = pre_annotated(mill, &key, mid).await?;
+        let key = upload(mill, LABEL_TYPE, "waiting", image).await?;
+        let label = pre_annotated(mill, &key, mid, IN_VAIN).await?;
         seconds.push(begun.elapsed().as_secs_f64());
         let answer = &label["image_class"];
         n_by_model += usize::from(text(&answer["source"]) == format!("model/{mid}"));
@@ -258,7 +225,7 @@ async fn person_first(
     let mill = Mill::up_with(&show.program, root, &IDLE).await?;
     let mut labelled = Vec::new();
     for (n, (_, image)) in pairs(&material.by_person).enumerate() {
-        let key = upload(&mill, "person", image).await?;
+        let key = upload(&mill, LABEL_TYPE, "person", image).await?;
         mill.client().decided(&key, DECIDED).await?;
         // Each class is said of images of both, so that the model must disagree with some.
         let class = class_id(n / 2 % 2);
@@ -270,7 +237,7 @@ async fn person_first(
     let mill = Mill::up(&show.program, root).await?;
     let (mut n_kept, mut n_same, mut n_disagreed) = (0, 0, 0);
     for (key, class, before) in &labelled {
-        let label = pre_annotated(&mill, key, mid).await?;
+        let label = pre_annotated(&mill, key, mid, IN_VAIN).await?;
         let shown = &label["image_class"];
         let is_persons = text(&shown["source"]).starts_with("person/");
         n_kept += usize::from(id(&shown["class"]) == Some(*class) && is_persons);
