@@ -2,7 +2,7 @@
 
 use crate::device::OpenDevice;
 use crate::layers::Pass;
-use crate::layers::values::{read, write};
+use crate::layers::values::{fill, read};
 use crate::models::{Architecture, Network};
 use crate::samples::{Normalisation, Samples, grey};
 use crate::state::{self, FileError};
@@ -94,8 +94,8 @@ pub struct Classifier {
 }
 
 impl Classifier {
-    pub(crate) fn new(spec: ModelSpec, network: Network, device: OpenDevice) -> Self {
-        let pass = Pass::new(&device.candle(), 0);
+    pub(crate) fn new(spec: ModelSpec, network: Network, device: &OpenDevice) -> Self {
+        let pass = Pass::new(device.candle(), 0);
         Self {
             spec,
             network,
@@ -115,7 +115,7 @@ impl Classifier {
         if !problems.is_empty() {
             return Err(FileError::Impossible { problems });
         }
-        let build = spec.architecture.build(0.0, 0, &device.candle());
+        let build = spec.architecture.build(0.0, 0, device.candle());
         let mut network = build.map_err(FileError::Network)?;
         let values = state::named(&file, &mut network, "")?;
         if let Some(name) = file
@@ -128,7 +128,7 @@ impl Classifier {
             });
         }
         state::restore(&mut network, &values).map_err(FileError::Network)?;
-        Ok(Self::new(spec, network, *device))
+        Ok(Self::new(spec, network, device))
     }
 
     /// A safetensors file: the weights under `PyTorch`'s names and shapes, the description in the metadata.
@@ -197,7 +197,7 @@ impl Classifier {
             features,
             ..
         } = self.spec.architecture;
-        let x = self
+        let mut x = self
             .pass
             .take(&[pixels.len() / (side * side * 3), side, side, 3])?;
         let grey_pixels;
@@ -209,7 +209,7 @@ impl Classifier {
         } else {
             pixels
         };
-        write(&x, |x| self.spec.normalisation.apply(pixels, x))?;
+        fill(&mut x, |x| self.spec.normalisation.apply(pixels, x))?;
         let output = self.network.infer(x, &mut self.pass)?;
         {
             let (all_logits, all_features) = (read(&output.logits)?, read(&output.features)?);

@@ -20,10 +20,11 @@ pub enum Device {
 }
 
 /// A device that this build and machine have. Whatever computes takes one, so that nothing can compute on a
-/// device that nobody opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// device that nobody opened. Clones are the same device.
+#[derive(Clone, Debug)]
 pub struct OpenDevice {
     device: Device,
+    candle: candle_core::Device,
 }
 
 /// Why a device can't be used.
@@ -37,11 +38,21 @@ pub enum DeviceError {
     },
     /// The program can't drive this kind of device.
     #[error(
-        "device `{device}` was asked for and this program was built without support for it\nhint: use `cpu`"
+        "device `{device}` was asked for and this program was built without support for it\nhint: use `cpu`, or the program that `worker-gpu/build-cuda` builds"
     )]
     NotInBuild {
         /// The device asked for.
         device: Device,
+    },
+    /// The program could drive it and the machine has none of this number, or no driver.
+    #[error(
+        "device `{device}` can't be used: {reason}\nhint: `nvidia-smi` lists the cards of this machine, from 0"
+    )]
+    Absent {
+        /// The device asked for.
+        device: Device,
+        /// What the driver said.
+        reason: String,
     },
 }
 
@@ -49,9 +60,30 @@ impl Device {
     /// Opens the device, or says why it can't be used. Call it at start, before the first unit is taken.
     pub fn open(self) -> Result<OpenDevice, DeviceError> {
         match self {
-            Self::Cpu => Ok(OpenDevice { device: self }),
-            Self::Cuda(_) => Err(DeviceError::NotInBuild { device: self }),
+            Self::Cpu => Ok(OpenDevice {
+                device: self,
+                candle: candle_core::Device::Cpu,
+            }),
+            Self::Cuda(number) => self.open_card(number),
         }
+    }
+
+    #[cfg(feature = "cuda")]
+    fn open_card(self, number: usize) -> Result<OpenDevice, DeviceError> {
+        // Opening is the only honest question: what candle says before is what it was built with.
+        let candle = candle_core::Device::new_cuda(number).map_err(|it| DeviceError::Absent {
+            device: self,
+            reason: it.to_string(),
+        })?;
+        Ok(OpenDevice {
+            device: self,
+            candle,
+        })
+    }
+
+    #[cfg(not(feature = "cuda"))]
+    const fn open_card(self, _number: usize) -> Result<OpenDevice, DeviceError> {
+        Err(DeviceError::NotInBuild { device: self })
     }
 }
 
@@ -62,11 +94,8 @@ impl OpenDevice {
     }
 
     /// The same device in candle's words.
-    pub(crate) fn candle(self) -> candle_core::Device {
-        match self.device {
-            Device::Cpu => candle_core::Device::Cpu,
-            Device::Cuda(_) => unreachable!("`Device::open` opens no card in this build"),
-        }
+    pub(crate) const fn candle(&self) -> &candle_core::Device {
+        &self.candle
     }
 }
 
@@ -117,6 +146,7 @@ mod tests {
         }
     }
 
+    #[cfg(not(feature = "cuda"))]
     #[test]
     fn an_absent_device_is_an_error_that_names_it_and_the_next_step() {
         assert_eq!(Device::Cpu.open().unwrap().device(), Device::Cpu);

@@ -4,7 +4,7 @@ use crate::kernels::kernel;
 use crate::layers::values::{read, write};
 use crate::layers::{Parameter, Slot};
 use crate::models::Network;
-use candle_core::Result;
+use candle_core::{Device, Result, Tensor};
 use rayon::prelude::*;
 use std::f64::consts::PI;
 
@@ -16,7 +16,38 @@ pub struct AdamW {
     /// Steps done.
     pub(crate) steps: u64,
     /// First and second moments of each parameter, in the order of the network's visit.
-    pub(crate) moments: Vec<[Vec<f32>; 2]>,
+    pub(crate) moments: Vec<[Moments; 2]>,
+}
+
+/// The moments of a parameter: where the parameter is.
+#[derive(Clone, Debug)]
+pub(crate) enum Moments {
+    Here(Vec<f32>),
+    /// Never changed in place, so a clone is a copy.
+    OnCard(Tensor),
+}
+
+impl Moments {
+    fn zeros(parameter: &Parameter) -> Result<Self> {
+        let it = &parameter.value;
+        Self::of(vec![0.0; it.elem_count()], it.dims(), it.device())
+    }
+
+    /// These values for a parameter of this shape on this device.
+    pub(crate) fn of(values: Vec<f32>, shape: &[usize], device: &Device) -> Result<Self> {
+        if device.is_cpu() {
+            return Ok(Self::Here(values));
+        }
+        Tensor::from_vec(values, shape, device).map(Self::OnCard)
+    }
+
+    /// A copy of the values.
+    pub(crate) fn values(&self) -> Result<Vec<f32>> {
+        match self {
+            Self::Here(it) => Ok(it.clone()),
+            Self::OnCard(it) => it.flatten_all()?.to_vec1(),
+        }
+    }
 }
 
 const BETAS: [f64; 2] = [0.9, 0.999];
@@ -50,15 +81,15 @@ impl AdamW {
                 return Ok(());
             };
             if at == self.moments.len() {
-                let n = parameter.value.elem_count();
-                self.moments.push([vec![0.0; n], vec![0.0; n]]);
+                let zeros = Moments::zeros(parameter)?;
+                self.moments.push([zeros.clone(), zeros]);
             }
             at += 1;
             self.update(at - 1, parameter, learning_rate)
         })
     }
 
-    fn update(&mut self, at: usize, parameter: &Parameter, learning_rate: f64) -> Result<()> {
+    fn update(&mut self, at: usize, parameter: &mut Parameter, learning_rate: f64) -> Result<()> {
         let decay = if parameter.decay {
             self.weight_decay
         } else {
@@ -70,7 +101,13 @@ impl AdamW {
             rate: (learning_rate / correction(BETAS[0])) as f32,
             root: correction(BETAS[1]).sqrt() as f32,
         };
-        let [first, second] = &mut self.moments[at];
+        let (first, second) = match &mut self.moments[at] {
+            [Moments::Here(first), Moments::Here(second)] => (first, second),
+            [Moments::OnCard(first), Moments::OnCard(second)] => {
+                return move_on_card(step, parameter, first, second);
+            }
+            _ => unreachable!("both moments are where their parameter is"),
+        };
         let gradient = read(&parameter.gradient)?;
         write(&parameter.value, |value| {
             value
@@ -86,6 +123,22 @@ impl AdamW {
                 });
         })
     }
+}
+
+/// The same on a card, in candle's operations.
+fn move_on_card(
+    step: Step,
+    it: &mut Parameter,
+    first: &mut Tensor,
+    second: &mut Tensor,
+) -> Result<()> {
+    let g = it.gradient.reshape(it.value.shape())?;
+    *first = ((&*first * BETAS[0])? + (&g * (1.0 - BETAS[0]))?)?;
+    *second = ((&*second * BETAS[1])? + (g.sqr()? * (1.0 - BETAS[1]))?)?;
+    let root = ((second.sqrt()? / f64::from(step.root))? + EPSILON)?;
+    let moved = ((&*first * f64::from(step.rate))? / root)?;
+    it.value = ((&it.value * f64::from(step.keep))? - moved)?;
+    Ok(())
 }
 
 kernel! {
@@ -118,7 +171,6 @@ pub fn learning_rate(peak: f64, step: u64, warm_up: u64, total: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::Device;
     use serde::Deserialize;
 
     #[test]
@@ -163,12 +215,12 @@ mod tests {
                 };
                 fill(&parameter.value);
                 let mut adam = AdamW::new(case.decay);
-                adam.moments
-                    .push([vec![0.0; case.count], vec![0.0; case.count]]);
+                let zeros = Moments::zeros(&parameter).unwrap();
+                adam.moments.push([zeros.clone(), zeros]);
                 for _ in 0..case.steps {
                     fill(&parameter.gradient);
                     adam.steps += 1;
-                    adam.update(0, &parameter, case.peak).unwrap();
+                    adam.update(0, &mut parameter, case.peak).unwrap();
                 }
                 for (found, expected) in read(&parameter.value).unwrap().iter().zip(expected) {
                     assert!((found - expected).abs() < 1e-6, "{found} {expected}");

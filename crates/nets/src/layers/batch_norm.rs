@@ -1,5 +1,6 @@
 //! Batch normalisation, with an optional rectifier behind it.
 
+use super::card::norm as card;
 use super::values::{read, write};
 use super::{Layer, Parameter, Pass, Slot, Visitor, kept};
 use crate::kernels::Activation;
@@ -24,6 +25,7 @@ pub struct BatchNorm {
     epsilon: f64,
     x: Option<Tensor>,
     normalised: Normalised,
+    on_card: Option<card::Normalised>,
 }
 
 impl BatchNorm {
@@ -38,6 +40,7 @@ impl BatchNorm {
             epsilon: EPSILON,
             x: None,
             normalised: Normalised::default(),
+            on_card: None,
         })
     }
 
@@ -96,8 +99,49 @@ impl BatchNorm {
     }
 }
 
+/// On a card.
+impl BatchNorm {
+    fn forward_on_card(&mut self, x: &Tensor) -> Result<Tensor> {
+        let (gamma, beta) = (&self.gamma.value, &self.beta.value);
+        let (y, normalised, batch) = card::forward(x, gamma, beta, self.epsilon, self.after)?;
+        self.on_card = Some(normalised);
+        let n = (x.elem_count() / self.mean.elem_count()) as f64;
+        let unbiased = n / (n - 1.0).max(1.0);
+        // Nothing is fetched from the card here: the step goes on while it computes.
+        self.mean = step(&self.mean, &batch.mean)?;
+        self.variance = step(&self.variance, &(batch.variance * unbiased)?)?;
+        Ok(y)
+    }
+
+    fn backward_on_card(&mut self, dy: &Tensor) -> Result<Option<Tensor>> {
+        let normalised = kept(&mut self.on_card)?;
+        let [dx, gamma, beta] = normalised.backward(dy)?;
+        self.gamma.gradient = gamma;
+        self.beta.gradient = beta;
+        Ok(Some(dx))
+    }
+
+    fn infer_on_card(&self, x: &Tensor) -> Result<Tensor> {
+        let values = [
+            &self.gamma.value,
+            &self.beta.value,
+            &self.mean,
+            &self.variance,
+        ];
+        card::infer(x, values, self.epsilon, self.after)
+    }
+}
+
+/// Running statistics moved towards those of a batch.
+fn step(running: &Tensor, batch: &Tensor) -> Result<Tensor> {
+    (running * (1.0 - MOMENTUM))? + (batch * MOMENTUM)?
+}
+
 impl Layer for BatchNorm {
     fn forward(&mut self, x: Tensor, pass: &mut Pass) -> Result<Tensor> {
+        if pass.is_on_card() {
+            return self.forward_on_card(&x);
+        }
         let y = pass.take(x.dims())?;
         {
             let x = read(&x)?;
@@ -113,6 +157,9 @@ impl Layer for BatchNorm {
     }
 
     fn backward(&mut self, dy: Tensor, _wanted: bool, pass: &mut Pass) -> Result<Option<Tensor>> {
+        if pass.is_on_card() {
+            return self.backward_on_card(&dy);
+        }
         let x = kept(&mut self.x)?;
         let (gamma, beta) = {
             let x = read(&x)?;
@@ -125,6 +172,9 @@ impl Layer for BatchNorm {
     }
 
     fn infer(&mut self, x: Tensor, pass: &mut Pass) -> Result<Tensor> {
+        if pass.is_on_card() {
+            return self.infer_on_card(&x);
+        }
         let (scale, shift) = self.folded()?;
         let y = pass.take(x.dims())?;
         {

@@ -100,6 +100,10 @@ impl Layer for Block {
     }
 
     fn infer(&mut self, x: Tensor, pass: &mut Pass) -> Result<Tensor> {
+        if pass.is_on_card() {
+            let x = self.map.layer().infer(x, pass)?;
+            return self.norm.infer(x, pass);
+        }
         let folded = if let Some(it) = self.folded.take() {
             it
         } else {

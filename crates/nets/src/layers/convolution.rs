@@ -5,6 +5,7 @@
     reason = "n, h, w, c, o are what the field calls the sides"
 )]
 
+use super::card::{self, Recorded};
 use super::values::{read, write};
 use super::{Layer, Parameter, Pass, Slot, Visitor, kept};
 use crate::kernels::bias;
@@ -25,6 +26,7 @@ pub struct Convolution {
     x: Option<Tensor>,
     /// Where the gradient passes what comes after the bias, of the last forward pass.
     passes: Vec<u8>,
+    on_card: Option<Recorded>,
 }
 
 impl Convolution {
@@ -47,6 +49,7 @@ impl Convolution {
             after: Activation::None,
             x: None,
             passes: Vec::new(),
+            on_card: None,
         })
     }
 
@@ -132,8 +135,39 @@ fn check_fits(padding: Padding, [h, w]: [usize; 2], kernel: usize) -> Result<()>
     Err(Error::Msg(text))
 }
 
+/// On a card.
+impl Convolution {
+    fn forward_on_card(&mut self, x: &Tensor, pass: &Pass) -> Result<Tensor> {
+        let mut values = vec![&self.weight.value];
+        values.extend(self.bias.as_ref().map(|it| &it.value));
+        let (stride, padding, after) = (self.stride, self.padding, self.after);
+        card::record(&mut self.on_card, x, &values, |x, p| {
+            let bias = p.get(1).map(|it| it.as_tensor());
+            let y = card::convolution::dense(x, &p[0], bias, stride, padding, pass.precision())?;
+            card::activation(&y, after)
+        })
+    }
+
+    fn backward_on_card(&mut self, dy: &Tensor) -> Result<Option<Tensor>> {
+        let recorded = kept(&mut self.on_card)?;
+        let mut parameters = vec![&mut self.weight];
+        parameters.extend(self.bias.as_mut());
+        recorded.backward(dy, &mut parameters).map(Some)
+    }
+
+    fn infer_on_card(&self, x: &Tensor, pass: &Pass) -> Result<Tensor> {
+        let (weight, bias) = (&self.weight.value, self.bias.as_ref().map(|it| &it.value));
+        let (stride, padding) = (self.stride, self.padding);
+        let y = card::convolution::dense(x, weight, bias, stride, padding, pass.precision())?;
+        card::activation(&y, self.after)
+    }
+}
+
 impl Layer for Convolution {
     fn forward(&mut self, x: Tensor, pass: &mut Pass) -> Result<Tensor> {
+        if pass.is_on_card() {
+            return self.forward_on_card(&x, pass);
+        }
         let y = self.output(&x, pass)?;
         if self.after != Activation::None {
             self.passes.resize(y.elem_count(), 0);
@@ -144,6 +178,9 @@ impl Layer for Convolution {
     }
 
     fn backward(&mut self, dy: Tensor, wanted: bool, pass: &mut Pass) -> Result<Option<Tensor>> {
+        if pass.is_on_card() {
+            return self.backward_on_card(&dy);
+        }
         let x = kept(&mut self.x)?;
         let it = self.shape(&x)?;
         if let Some(bias) = &self.bias {
@@ -174,6 +211,9 @@ impl Layer for Convolution {
     }
 
     fn infer(&mut self, x: Tensor, pass: &mut Pass) -> Result<Tensor> {
+        if pass.is_on_card() {
+            return self.infer_on_card(&x, pass);
+        }
         let y = self.output(&x, pass)?;
         pass.give(x);
         Ok(y)
@@ -198,6 +238,7 @@ pub struct Depthwise {
     stride: usize,
     padding: Padding,
     x: Option<Tensor>,
+    on_card: Option<Recorded>,
 }
 
 impl Depthwise {
@@ -230,6 +271,7 @@ impl Depthwise {
             stride,
             padding,
             x: None,
+            on_card: None,
         })
     }
 
@@ -279,14 +321,36 @@ impl Depthwise {
     }
 }
 
+/// On a card.
+impl Depthwise {
+    fn forward_on_card(&mut self, x: &Tensor) -> Result<Tensor> {
+        let (stride, padding) = (self.stride, self.padding);
+        card::record(&mut self.on_card, x, &[&self.weight.value], |x, p| {
+            card::convolution::depthwise(x, &p[0], stride, padding)
+        })
+    }
+
+    fn infer_on_card(&self, x: &Tensor) -> Result<Tensor> {
+        card::convolution::depthwise(x, &self.weight.value, self.stride, self.padding)
+    }
+}
+
 impl Layer for Depthwise {
     fn forward(&mut self, x: Tensor, pass: &mut Pass) -> Result<Tensor> {
+        if pass.is_on_card() {
+            return self.forward_on_card(&x);
+        }
         let y = self.apply(&x, &read(&self.weight.value)?, None, Activation::None, pass)?;
         self.x = Some(x);
         Ok(y)
     }
 
     fn backward(&mut self, dy: Tensor, wanted: bool, pass: &mut Pass) -> Result<Option<Tensor>> {
+        if pass.is_on_card() {
+            return kept(&mut self.on_card)?
+                .backward(&dy, &mut [&mut self.weight])
+                .map(Some);
+        }
         let x = kept(&mut self.x)?;
         let it = self.shape(&x)?;
         let dy_values = read(&dy)?;
@@ -312,6 +376,9 @@ impl Layer for Depthwise {
     }
 
     fn infer(&mut self, x: Tensor, pass: &mut Pass) -> Result<Tensor> {
+        if pass.is_on_card() {
+            return self.infer_on_card(&x);
+        }
         let y = self.apply(&x, &read(&self.weight.value)?, None, Activation::None, pass)?;
         pass.give(x);
         Ok(y)

@@ -12,6 +12,8 @@ pub struct Dropout {
     probability: f64,
     /// The factor of each value in the last forward pass.
     factors: Vec<f32>,
+    /// The same as a tensor, on a card.
+    on_card: Option<Tensor>,
 }
 
 impl Dropout {
@@ -20,6 +22,7 @@ impl Dropout {
         Self {
             probability,
             factors: Vec::new(),
+            on_card: None,
         }
     }
 
@@ -51,11 +54,20 @@ impl Layer for Dropout {
             });
             self.factors.extend(draws);
         }
+        if pass.is_on_card() {
+            let factors = Tensor::from_slice(&self.factors, x.shape(), x.device())?;
+            let y = (x * &factors)?;
+            self.on_card = Some(factors);
+            return Ok(y);
+        }
         self.scale(&x)?;
         Ok(x)
     }
 
     fn backward(&mut self, dy: Tensor, _wanted: bool, _pass: &mut Pass) -> Result<Option<Tensor>> {
+        if let Some(factors) = self.on_card.take() {
+            return Ok(Some((dy * factors)?));
+        }
         if self.probability > 0.0 {
             self.scale(&dy)?;
         }

@@ -1,7 +1,7 @@
 //! What a layer is, and what its parts are called.
 
-use super::Buffers;
 use super::values::{read, write};
+use super::{Buffers, Precision};
 use crate::rng::Rng;
 use candle_core::{DType, Device, Result, Tensor};
 use std::fmt::Debug;
@@ -92,6 +92,9 @@ pub struct Pass {
     /// The seed and the number of the training step: the key of what dropout draws.
     pub seed: u64,
     pub step: u64,
+    /// Layers compute with candle's operations, channels first, in place of the processor's kernels.
+    on_card: bool,
+    precision: Precision,
 }
 
 impl Pass {
@@ -101,7 +104,32 @@ impl Pass {
             device: device.clone(),
             seed,
             step: 0,
+            on_card: !device.is_cpu(),
+            precision: Precision::F32,
         }
+    }
+
+    /// Layers compute as they do on a card, wherever they are: on the processor that is slow, and for comparisons.
+    #[must_use]
+    pub fn as_on_card(self) -> Self {
+        Self {
+            on_card: true,
+            ..self
+        }
+    }
+
+    /// What products are computed with on a card.
+    #[must_use]
+    pub fn with_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
+    }
+
+    pub(crate) const fn is_on_card(&self) -> bool {
+        self.on_card
+    }
+
+    pub(crate) const fn precision(&self) -> Precision {
+        self.precision
     }
 
     pub(crate) fn take(&mut self, shape: &[usize]) -> Result<Tensor> {
@@ -109,7 +137,10 @@ impl Pass {
     }
 
     pub(crate) fn give(&mut self, tensor: Tensor) {
-        self.buffers.give(tensor);
+        // Candle's operations write to memory of their own.
+        if !self.on_card {
+            self.buffers.give(tensor);
+        }
     }
 
     /// A tensor of the same values.

@@ -1,5 +1,6 @@
 //! The linear layer.
 
+use super::card::{self, Recorded};
 use super::values::{read, write};
 use super::{Layer, Parameter, Pass, Slot, Visitor, kept};
 use crate::kernels::convolution::{self as dense, Convolution};
@@ -15,6 +16,7 @@ pub struct Linear {
     pub(super) weight: Parameter,
     bias: Option<Parameter>,
     x: Option<Tensor>,
+    on_card: Option<Recorded>,
 }
 
 impl Linear {
@@ -31,6 +33,7 @@ impl Linear {
             weight: Parameter::normal(&[outputs, inputs], deviation, rng, device)?,
             bias: bias.transpose()?,
             x: None,
+            on_card: None,
         })
     }
 
@@ -94,14 +97,39 @@ impl Linear {
     }
 }
 
+/// On a card.
+impl Linear {
+    fn forward_on_card(&mut self, x: &Tensor, pass: &Pass) -> Result<Tensor> {
+        let mut values = vec![&self.weight.value];
+        values.extend(self.bias.as_ref().map(|it| &it.value));
+        card::record(&mut self.on_card, x, &values, |x, p| {
+            let bias = p.get(1).map(|it| it.as_tensor());
+            card::convolution::linear(x, &p[0], bias, pass.precision())
+        })
+    }
+
+    fn backward_on_card(&mut self, dy: &Tensor) -> Result<Option<Tensor>> {
+        let recorded = kept(&mut self.on_card)?;
+        let mut parameters = vec![&mut self.weight];
+        parameters.extend(self.bias.as_mut());
+        recorded.backward(dy, &mut parameters).map(Some)
+    }
+}
+
 impl Layer for Linear {
     fn forward(&mut self, x: Tensor, pass: &mut Pass) -> Result<Tensor> {
+        if pass.is_on_card() {
+            return self.forward_on_card(&x, pass);
+        }
         let y = self.output(&x, pass)?;
         self.x = Some(x);
         Ok(y)
     }
 
     fn backward(&mut self, dy: Tensor, wanted: bool, pass: &mut Pass) -> Result<Option<Tensor>> {
+        if pass.is_on_card() {
+            return self.backward_on_card(&dy);
+        }
         let x = kept(&mut self.x)?;
         let it = self.shape(&x)?;
         let dy_values = read(&dy)?;
@@ -135,6 +163,10 @@ impl Layer for Linear {
     }
 
     fn infer(&mut self, x: Tensor, pass: &mut Pass) -> Result<Tensor> {
+        if pass.is_on_card() {
+            let bias = self.bias.as_ref().map(|it| &it.value);
+            return card::convolution::linear(&x, &self.weight.value, bias, pass.precision());
+        }
         let y = self.output(&x, pass)?;
         pass.give(x);
         Ok(y)

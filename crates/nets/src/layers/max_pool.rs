@@ -5,6 +5,7 @@
     reason = "n, h, w, c are what the field calls the sides"
 )]
 
+use super::card::{self, Recorded};
 use super::values::{read, write};
 use super::{Layer, Pass, Visitor};
 use crate::kernels::max_pool;
@@ -21,6 +22,7 @@ pub struct MaxPool {
     padding: usize,
     shape: Option<max_pool::MaxPool>,
     positions: Vec<u8>,
+    on_card: Option<Recorded>,
 }
 
 impl MaxPool {
@@ -32,6 +34,7 @@ impl MaxPool {
             padding,
             shape: None,
             positions: Vec::new(),
+            on_card: None,
         }
     }
 
@@ -57,8 +60,33 @@ impl MaxPool {
     }
 }
 
+/// On a card.
+impl MaxPool {
+    fn forward_on_card(&mut self, x: &Tensor) -> Result<Tensor> {
+        let (kernel, stride, padding) = (self.kernel, self.stride, self.padding);
+        let out = self.out_on_card(x)?;
+        card::record(&mut self.on_card, x, &[], |x, _| {
+            card::pool::largest(x, kernel, stride, padding, out)
+        })
+    }
+
+    fn infer_on_card(&self, x: &Tensor) -> Result<Tensor> {
+        let out = self.out_on_card(x)?;
+        card::pool::largest(x, self.kernel, self.stride, self.padding, out)
+    }
+
+    fn out_on_card(&self, x: &Tensor) -> Result<(usize, usize)> {
+        // The shape looks at pictures with their channels last.
+        let it = self.shape(&x.permute((0, 2, 3, 1))?)?;
+        Ok((it.out_h(), it.out_w()))
+    }
+}
+
 impl Layer for MaxPool {
     fn forward(&mut self, x: Tensor, pass: &mut Pass) -> Result<Tensor> {
+        if pass.is_on_card() {
+            return self.forward_on_card(&x);
+        }
         let it = self.shape(&x)?;
         let y = pass.take(&[it.n, it.out_h(), it.out_w(), it.c])?;
         self.positions.resize(y.elem_count(), 0);
@@ -72,6 +100,11 @@ impl Layer for MaxPool {
     }
 
     fn backward(&mut self, dy: Tensor, wanted: bool, pass: &mut Pass) -> Result<Option<Tensor>> {
+        if pass.is_on_card() {
+            return super::kept(&mut self.on_card)?
+                .backward(&dy, &mut [])
+                .map(Some);
+        }
         let it = super::kept(&mut self.shape)?;
         if !wanted {
             pass.give(dy);
@@ -87,6 +120,9 @@ impl Layer for MaxPool {
     }
 
     fn infer(&mut self, x: Tensor, pass: &mut Pass) -> Result<Tensor> {
+        if pass.is_on_card() {
+            return self.infer_on_card(&x);
+        }
         let it = self.shape(&x)?;
         let y = pass.take(&[it.n, it.out_h(), it.out_w(), it.c])?;
         {

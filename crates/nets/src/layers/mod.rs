@@ -6,6 +6,7 @@
 
 mod batch_norm;
 mod block;
+pub(crate) mod card;
 mod chain;
 mod convolution;
 mod dropout;
@@ -22,6 +23,7 @@ pub(crate) mod values;
 pub use crate::kernels::{Activation, Padding};
 pub use batch_norm::BatchNorm;
 pub use block::Block;
+pub use card::convolution::Precision;
 pub use chain::Chain;
 pub use convolution::{Convolution, Depthwise};
 pub use dropout::Dropout;

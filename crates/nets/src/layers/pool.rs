@@ -5,6 +5,7 @@
     reason = "n, h, w, c are what the field calls the sides"
 )]
 
+use super::card::{self, Recorded};
 use super::values::{read, write};
 use super::{Layer, Pass, Visitor};
 use crate::kernels::pool;
@@ -14,6 +15,7 @@ use candle_core::{Error, Result, Tensor};
 #[derive(Debug, Default)]
 pub struct GlobalAveragePool {
     x: Option<Tensor>,
+    on_card: Option<Recorded>,
 }
 
 impl GlobalAveragePool {
@@ -28,12 +30,18 @@ impl GlobalAveragePool {
 
 impl Layer for GlobalAveragePool {
     fn forward(&mut self, x: Tensor, pass: &mut Pass) -> Result<Tensor> {
+        if pass.is_on_card() {
+            return card::record(&mut self.on_card, &x, &[], |x, _| card::pool::mean(x));
+        }
         let y = Self::output(&x, pass)?;
         self.x = Some(x);
         Ok(y)
     }
 
     fn backward(&mut self, dy: Tensor, wanted: bool, pass: &mut Pass) -> Result<Option<Tensor>> {
+        if let Some(recorded) = self.on_card.take() {
+            return recorded.backward(&dy, &mut []).map(Some);
+        }
         let x = super::kept(&mut self.x)?;
         if !wanted {
             pass.give(x);
@@ -50,6 +58,9 @@ impl Layer for GlobalAveragePool {
     }
 
     fn infer(&mut self, x: Tensor, pass: &mut Pass) -> Result<Tensor> {
+        if pass.is_on_card() {
+            return card::pool::mean(&x);
+        }
         let y = Self::output(&x, pass)?;
         pass.give(x);
         Ok(y)
@@ -67,6 +78,7 @@ pub struct AveragePool {
     kernel: usize,
     stride: usize,
     shape: Option<pool::AveragePool>,
+    on_card: Option<Recorded>,
 }
 
 impl AveragePool {
@@ -75,6 +87,7 @@ impl AveragePool {
             kernel,
             stride,
             shape: None,
+            on_card: None,
         }
     }
 
@@ -98,13 +111,41 @@ impl AveragePool {
     }
 }
 
+/// On a card.
+impl AveragePool {
+    fn forward_on_card(&mut self, x: &Tensor) -> Result<Tensor> {
+        let (kernel, stride, out) = (self.kernel, self.stride, self.out_on_card(x)?);
+        card::record(&mut self.on_card, x, &[], |x, _| {
+            card::pool::average(x, kernel, stride, out)
+        })
+    }
+
+    fn infer_on_card(&self, x: &Tensor) -> Result<Tensor> {
+        card::pool::average(x, self.kernel, self.stride, self.out_on_card(x)?)
+    }
+
+    fn out_on_card(&self, x: &Tensor) -> Result<(usize, usize)> {
+        // The shape looks at pictures with their channels last.
+        let it = self.shape(&x.permute((0, 2, 3, 1))?)?;
+        Ok((it.out_h(), it.out_w()))
+    }
+}
+
 impl Layer for AveragePool {
     fn forward(&mut self, x: Tensor, pass: &mut Pass) -> Result<Tensor> {
+        if pass.is_on_card() {
+            return self.forward_on_card(&x);
+        }
         self.shape = Some(self.shape(&x)?);
         self.infer(x, pass)
     }
 
     fn backward(&mut self, dy: Tensor, wanted: bool, pass: &mut Pass) -> Result<Option<Tensor>> {
+        if pass.is_on_card() {
+            return super::kept(&mut self.on_card)?
+                .backward(&dy, &mut [])
+                .map(Some);
+        }
         let it = super::kept(&mut self.shape)?;
         if !wanted {
             pass.give(dy);
@@ -120,6 +161,9 @@ impl Layer for AveragePool {
     }
 
     fn infer(&mut self, x: Tensor, pass: &mut Pass) -> Result<Tensor> {
+        if pass.is_on_card() {
+            return self.infer_on_card(&x);
+        }
         let it = self.shape(&x)?;
         let y = pass.take(&[it.n, it.out_h(), it.out_w(), it.c])?;
         {

@@ -1,5 +1,6 @@
 //! Two branches that are added.
 
+use super::card;
 use super::values::{read, write};
 use super::{Activation, Chain, Layer, Pass, Visitor};
 use crate::kernels::residual;
@@ -15,6 +16,8 @@ pub struct Residual {
     after: Activation,
     /// Where the gradient passes, of the last forward pass.
     passes: Vec<u8>,
+    /// The same on a card.
+    on_card: Option<Tensor>,
 }
 
 const SHORTCUT: &str = "shortcut.";
@@ -26,12 +29,59 @@ impl Residual {
             shortcut,
             after,
             passes: Vec::new(),
+            on_card: None,
         }
+    }
+}
+
+/// On a card, where no layer writes over what it was given.
+impl Residual {
+    fn forward_on_card(&mut self, x: Tensor, pass: &mut Pass) -> Result<Tensor> {
+        let other = match &mut self.shortcut {
+            Some(shortcut) => shortcut.forward(x.clone(), pass)?,
+            None => x.clone(),
+        };
+        let sum = (self.body.forward(x, pass)? + other)?;
+        self.on_card = card::passes(&sum, self.after)?;
+        card::activation(&sum, self.after)
+    }
+
+    fn backward_on_card(
+        &mut self,
+        dy: Tensor,
+        wanted: bool,
+        pass: &mut Pass,
+    ) -> Result<Option<Tensor>> {
+        let dy = match self.on_card.take() {
+            Some(passes) => (dy * passes)?,
+            None => dy,
+        };
+        let dx = self.body.backward(dy.clone(), wanted, pass)?;
+        let other = match &mut self.shortcut {
+            Some(shortcut) => shortcut.backward(dy, wanted, pass)?,
+            None => Some(dy),
+        };
+        match (dx, other) {
+            (Some(dx), Some(other)) => Ok(Some((dx + other)?)),
+            (dx, _) => Ok(dx),
+        }
+    }
+
+    fn infer_on_card(&mut self, x: Tensor, pass: &mut Pass) -> Result<Tensor> {
+        let other = match &mut self.shortcut {
+            Some(shortcut) => shortcut.infer(x.clone(), pass)?,
+            None => x.clone(),
+        };
+        let sum = (self.body.infer(x, pass)? + other)?;
+        card::activation(&sum, self.after)
     }
 }
 
 impl Layer for Residual {
     fn forward(&mut self, x: Tensor, pass: &mut Pass) -> Result<Tensor> {
+        if pass.is_on_card() {
+            return self.forward_on_card(x, pass);
+        }
         // Both branches keep the input until the way back, and write over it there. Where the shortcut is the input
         // itself, it is read here for the last time.
         let (y, other) = if let Some(shortcut) = &mut self.shortcut {
@@ -58,6 +108,9 @@ impl Layer for Residual {
     }
 
     fn backward(&mut self, dy: Tensor, wanted: bool, pass: &mut Pass) -> Result<Option<Tensor>> {
+        if pass.is_on_card() {
+            return self.backward_on_card(dy, wanted, pass);
+        }
         let other = pass.take(dy.dims())?;
         write(&dy, |dy| {
             write(&other, |other| {
@@ -79,6 +132,9 @@ impl Layer for Residual {
     }
 
     fn infer(&mut self, x: Tensor, pass: &mut Pass) -> Result<Tensor> {
+        if pass.is_on_card() {
+            return self.infer_on_card(x, pass);
+        }
         pass.hold(&x);
         let y = self.body.infer(x.clone(), pass)?;
         pass.release(&x);

@@ -49,8 +49,45 @@ impl Skip {
     }
 }
 
+/// On a card, where no layer writes over what it was given.
+impl Skip {
+    fn forward_on_card(&mut self, x: Tensor, pass: &mut Pass) -> Result<Tensor> {
+        let a = self.encode.forward(x, pass)?;
+        let inner = self.inner.forward(a.clone(), pass)?;
+        self.channels = [inner.dim(1)?, a.dim(1)?];
+        self.decode.forward(Tensor::cat(&[inner, a], 1)?, pass)
+    }
+
+    fn backward_on_card(
+        &mut self,
+        dy: Tensor,
+        wanted: bool,
+        pass: &mut Pass,
+    ) -> Result<Option<Tensor>> {
+        let Some(joined) = self.decode.backward(dy, true, pass)? else {
+            return Ok(None);
+        };
+        let [of_inner, of_a] = self.channels;
+        let inner = joined.narrow(1, 0, of_inner)?.contiguous()?;
+        let Some(da) = self.inner.backward(inner, true, pass)? else {
+            return Ok(None);
+        };
+        let da = (da + joined.narrow(1, of_inner, of_a)?)?;
+        self.encode.backward(da, wanted, pass)
+    }
+
+    fn infer_on_card(&mut self, x: Tensor, pass: &mut Pass) -> Result<Tensor> {
+        let a = self.encode.infer(x, pass)?;
+        let inner = self.inner.infer(a.clone(), pass)?;
+        self.decode.infer(Tensor::cat(&[inner, a], 1)?, pass)
+    }
+}
+
 impl Layer for Skip {
     fn forward(&mut self, x: Tensor, pass: &mut Pass) -> Result<Tensor> {
+        if pass.is_on_card() {
+            return self.forward_on_card(x, pass);
+        }
         let a = self.encode.forward(x, pass)?;
         pass.hold(&a);
         let inner = self.inner.forward(a.clone(), pass)?;
@@ -63,6 +100,9 @@ impl Layer for Skip {
     }
 
     fn backward(&mut self, dy: Tensor, wanted: bool, pass: &mut Pass) -> Result<Option<Tensor>> {
+        if pass.is_on_card() {
+            return self.backward_on_card(dy, wanted, pass);
+        }
         let Some(joined) = self.decode.backward(dy, true, pass)? else {
             return Ok(None);
         };
@@ -83,6 +123,9 @@ impl Layer for Skip {
     }
 
     fn infer(&mut self, x: Tensor, pass: &mut Pass) -> Result<Tensor> {
+        if pass.is_on_card() {
+            return self.infer_on_card(x, pass);
+        }
         let a = self.encode.infer(x, pass)?;
         pass.hold(&a);
         let inner = self.inner.infer(a.clone(), pass)?;

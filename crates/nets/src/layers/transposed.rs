@@ -5,6 +5,7 @@
     reason = "n, h, w, c, o are what the field calls the sides"
 )]
 
+use super::card::{self, Recorded};
 use super::values::{read, write};
 use super::{Layer, Parameter, Pass, Slot, Visitor, kept};
 use crate::kernels::transposed::{self, Transposed};
@@ -18,6 +19,7 @@ pub struct TransposedConvolution {
     weight: Parameter,
     bias: Parameter,
     x: Option<Tensor>,
+    on_card: Option<Recorded>,
 }
 
 impl TransposedConvolution {
@@ -28,6 +30,7 @@ impl TransposedConvolution {
             weight: Parameter::normal(&[inputs, outputs, 2, 2], deviation, rng, device)?,
             bias: Parameter::constant(outputs, 0.0, device)?,
             x: None,
+            on_card: None,
         })
     }
 
@@ -53,12 +56,25 @@ impl TransposedConvolution {
 
 impl Layer for TransposedConvolution {
     fn forward(&mut self, x: Tensor, pass: &mut Pass) -> Result<Tensor> {
+        if pass.is_on_card() {
+            return card::record(
+                &mut self.on_card,
+                &x,
+                &[&self.weight.value, &self.bias.value],
+                |x, p| card::convolution::transposed(x, &p[0], &p[1], pass.precision()),
+            );
+        }
         let y = self.output(&x, pass)?;
         self.x = Some(x);
         Ok(y)
     }
 
     fn backward(&mut self, dy: Tensor, wanted: bool, pass: &mut Pass) -> Result<Option<Tensor>> {
+        if pass.is_on_card() {
+            return kept(&mut self.on_card)?
+                .backward(&dy, &mut [&mut self.weight, &mut self.bias])
+                .map(Some);
+        }
         let x = kept(&mut self.x)?;
         let it = self.shape(&x)?;
         let packed = transposed::pack(&read(&self.weight.value)?, it.o);
@@ -81,6 +97,14 @@ impl Layer for TransposedConvolution {
     }
 
     fn infer(&mut self, x: Tensor, pass: &mut Pass) -> Result<Tensor> {
+        if pass.is_on_card() {
+            return card::convolution::transposed(
+                &x,
+                &self.weight.value,
+                &self.bias.value,
+                pass.precision(),
+            );
+        }
         let y = self.output(&x, pass)?;
         pass.give(x);
         Ok(y)

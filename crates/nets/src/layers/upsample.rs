@@ -1,20 +1,31 @@
 //! Nearest upsampling.
 
+use super::card::{self, Recorded};
 use super::values::{read, write};
 use super::{Layer, Pass, Visitor};
 use crate::kernels::pool;
 use candle_core::{Result, Tensor};
 
 /// Every pixel becomes a square of four: `[n, h, w, c]` to `[n, 2 h, 2 w, c]`.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Upsample;
+#[derive(Debug, Default)]
+pub struct Upsample {
+    on_card: Option<Recorded>,
+}
 
 impl Layer for Upsample {
     fn forward(&mut self, x: Tensor, pass: &mut Pass) -> Result<Tensor> {
+        if pass.is_on_card() {
+            return card::record(&mut self.on_card, &x, &[], |x, _| card::pool::doubled(x));
+        }
         self.infer(x, pass)
     }
 
     fn backward(&mut self, dy: Tensor, wanted: bool, pass: &mut Pass) -> Result<Option<Tensor>> {
+        if pass.is_on_card() {
+            return super::kept(&mut self.on_card)?
+                .backward(&dy, &mut [])
+                .map(Some);
+        }
         let mut dx = None;
         if wanted {
             let (n, h, w, c) = dy.dims4()?;
@@ -28,6 +39,9 @@ impl Layer for Upsample {
     }
 
     fn infer(&mut self, x: Tensor, pass: &mut Pass) -> Result<Tensor> {
+        if pass.is_on_card() {
+            return card::pool::doubled(&x);
+        }
         let (n, h, w, c) = x.dims4()?;
         let y = pass.take(&[n, 2 * h, 2 * w, c])?;
         {

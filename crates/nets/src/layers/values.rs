@@ -7,25 +7,31 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ops::{Deref, Range};
 
-/// The values of a tensor, borrowed.
-pub(crate) struct Values<'a> {
-    storage: StorageRef<'a>,
-    range: Range<usize>,
+/// The values of a tensor: borrowed from the processor's memory, or copied from a card.
+pub(crate) enum Values<'a> {
+    Here(StorageRef<'a>, Range<usize>),
+    Copied(Vec<f32>),
 }
 
 impl Deref for Values<'_> {
     type Target = [f32];
 
     fn deref(&self) -> &[f32] {
-        match &*self.storage {
-            Storage::Cpu(CpuStorage::F32(values)) => &values[self.range.clone()],
-            _ => unreachable!("`read` looked"),
+        match self {
+            Self::Copied(values) => values,
+            Self::Here(storage, range) => match &**storage {
+                Storage::Cpu(CpuStorage::F32(values)) => &values[range.clone()],
+                _ => unreachable!("`read` looked"),
+            },
         }
     }
 }
 
-/// The values of a contiguous `f32` tensor in the processor's memory.
+/// The values of a contiguous `f32` tensor.
 pub(crate) fn read(tensor: &Tensor) -> Result<Values<'_>> {
+    if !tensor.device().is_cpu() {
+        return Ok(Values::Copied(tensor.flatten_all()?.to_vec1()?));
+    }
     let (storage, layout) = tensor.storage_and_layout();
     if !matches!(&*storage, Storage::Cpu(CpuStorage::F32(_))) {
         return Err(Error::Msg(
@@ -33,10 +39,7 @@ pub(crate) fn read(tensor: &Tensor) -> Result<Values<'_>> {
         ));
     }
     let (start, end) = contiguous(layout)?;
-    Ok(Values {
-        storage,
-        range: start..end,
-    })
+    Ok(Values::Here(storage, start..end))
 }
 
 fn contiguous(layout: &Layout) -> Result<(usize, usize)> {
@@ -79,6 +82,30 @@ impl<R, F: FnOnce(&mut [f32]) -> R> InplaceOp1 for Write<F, R> {
         self.result.replace(Some(body(&mut values[start..end])));
         Ok(())
     }
+
+    /// There and back: for what is done once, such as loading a model. Layers compute on the card.
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, storage: &mut candle_core::CudaStorage, layout: &Layout) -> Result<()> {
+        use candle_core::backend::BackendStorage as _;
+        let (start, end) = contiguous(layout)?;
+        let device = storage.device().clone();
+        let slice = storage.as_cuda_slice_mut::<f32>()?;
+        let mut values = device.clone_dtoh(slice)?;
+        let body = self.body.take().expect("an op is run once");
+        self.result.replace(Some(body(&mut values[start..end])));
+        device.memcpy_htod(&values, slice)
+    }
+}
+
+/// Fills a tensor whose content nobody reads: on a card, without fetching what is there.
+pub(crate) fn fill(tensor: &mut Tensor, body: impl FnOnce(&mut [f32])) -> Result<()> {
+    if tensor.device().is_cpu() {
+        return write(tensor, body);
+    }
+    let mut values = vec![0.0; tensor.elem_count()];
+    body(&mut values);
+    *tensor = Tensor::from_vec(values, tensor.shape(), tensor.device())?;
+    Ok(())
 }
 
 /// Tensors that are free to be written over. A step asks for the same sizes as the one before it, so after

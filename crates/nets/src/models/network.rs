@@ -31,6 +31,7 @@ impl Network {
 
     /// Logits `[n, classes]` of pictures `[n, side, side, 3]` in training mode.
     pub fn forward(&mut self, x: Tensor, pass: &mut Pass) -> Result<Tensor> {
+        let x = as_computed(x, pass)?;
         let x = self.body.forward(x, pass)?;
         let x = self.dropout.forward(x, pass)?;
         self.classes.forward(x, pass)
@@ -50,6 +51,7 @@ impl Network {
 
     /// Features and logits in inference mode. Give both back to `pass` after reading them.
     pub fn infer(&mut self, x: Tensor, pass: &mut Pass) -> Result<Output> {
+        let x = as_computed(x, pass)?;
         let x = self.body.infer(x, pass)?;
         // The class layer reuses the memory of what it is given.
         let features = x.copy()?;
@@ -62,4 +64,12 @@ impl Network {
         self.body.visit("", visitor)?;
         self.classes.visit("classes.", visitor)
     }
+}
+
+/// Pictures as layers compute them: channels first on a card.
+fn as_computed(x: Tensor, pass: &Pass) -> Result<Tensor> {
+    if pass.is_on_card() && x.rank() == 4 {
+        return x.permute((0, 3, 1, 2))?.contiguous();
+    }
+    Ok(x)
 }

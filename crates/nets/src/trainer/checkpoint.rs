@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::run::Best;
 use super::{EpochReport, TrainError, Trainer};
 use crate::device::OpenDevice;
+use crate::optimiser::Moments;
 use crate::options::TrainOptions;
 use crate::samples::Samples;
 use crate::state::{self, FileError, Named};
@@ -119,7 +120,8 @@ impl Trainer {
         }
         for ((name, shape), moments) in parameters.iter().zip(&self.optimiser.moments) {
             for (prefix, values) in MOMENTS.iter().zip(moments) {
-                all.insert(format!("{prefix}{name}"), (shape.clone(), values.clone()));
+                let values = values.values().map_err(TrainError::Network)?;
+                all.insert(format!("{prefix}{name}"), (shape.clone(), values));
             }
         }
         let description = Description {
@@ -192,9 +194,12 @@ impl Trainer {
         // A checkpoint before the first step has no moments.
         if description.steps > 0 {
             let parameters = state::parameters_of(&mut self.network).map_err(FileError::Network)?;
+            let device = self.device.candle();
             for (name, shape) in parameters {
-                let [first, second] =
-                    MOMENTS.map(|it| state::tensor(file, &format!("{it}{name}"), &shape));
+                let [first, second] = MOMENTS.map(|it| {
+                    let values = state::tensor(file, &format!("{it}{name}"), &shape)?;
+                    Moments::of(values, &shape, device).map_err(FileError::Network)
+                });
                 self.optimiser.moments.push([first?, second?]);
             }
         }

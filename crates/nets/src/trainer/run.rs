@@ -7,7 +7,7 @@ use super::step::Stepper;
 use crate::classifier::{Classifier, ModelSpec, SPEC_VERSION, argmax};
 use crate::device::OpenDevice;
 use crate::layers::Pass;
-use crate::layers::values::{read, write};
+use crate::layers::values::{fill, read};
 use crate::loss::log_softmax;
 use crate::models::Network;
 use crate::optimiser::{AdamW, learning_rate};
@@ -68,7 +68,7 @@ pub(super) struct Best {
 #[derive(Debug)]
 pub struct Trainer {
     pub(super) options: TrainOptions,
-    device: OpenDevice,
+    pub(super) device: OpenDevice,
     pub(super) network: Network,
     pass: Pass,
     pub(super) optimiser: AdamW,
@@ -109,11 +109,11 @@ impl Trainer {
         };
         let candle = device.candle();
         let architecture = options.architecture();
-        let network = architecture.build(options.dropout, options.seed, &candle);
+        let network = architecture.build(options.dropout, options.seed, candle);
         Ok(Self {
             network: network.map_err(TrainError::Network)?,
-            device: *device,
-            pass: Pass::new(&candle, options.seed),
+            device: device.clone(),
+            pass: Pass::new(candle, options.seed),
             optimiser: AdamW::new(options.weight_decay),
             normalisation: train.normalisation(),
             class_weights: options.class_weights.of(&train.counts(options.n_classes)),
@@ -215,11 +215,11 @@ impl Trainer {
         let feed = Feed::new(&self.train, &self.options, &self.normalisation, epoch);
         let n_steps = feed.n_steps();
         let mut sum = Trained::default();
-        let first = self
+        let mut first = self
             .pass
             .take(&feed.shape(0))
             .map_err(TrainError::Network)?;
-        let filled = write(&first, |it| feed.fill(0, it));
+        let filled = fill(&mut first, |it| feed.fill(0, it));
         filled.map_err(TrainError::Network)?;
         self.clock.at_step(epoch + 1, self.optimiser.steps);
         self.clock.took(Part::Wait, begun);
@@ -248,8 +248,8 @@ impl Trainer {
                 || {
                     let begun = Instant::now();
                     let filled = next
-                        .as_ref()
-                        .map(|it| write(it, |it| feed.fill(step + 1, it)));
+                        .as_mut()
+                        .map(|it| fill(it, |it| feed.fill(step + 1, it)));
                     filled.transpose().map(|_| (begun, begun.elapsed()))
                 },
             );
@@ -321,8 +321,8 @@ impl Trainer {
         let pixels = self.validation.pixels().chunks(VALIDATION_BATCH * one);
         let labels = self.validation.labels().chunks(VALIDATION_BATCH);
         for (pixels, labels) in pixels.zip(labels) {
-            let x: Tensor = self.pass.take(&[labels.len(), side, side, 3])?;
-            write(&x, |x| self.normalisation.apply(pixels, x))?;
+            let mut x: Tensor = self.pass.take(&[labels.len(), side, side, 3])?;
+            fill(&mut x, |x| self.normalisation.apply(pixels, x))?;
             let output = self.network.infer(x, &mut self.pass)?;
             {
                 let logits = read(&output.logits)?;
@@ -348,7 +348,7 @@ impl Trainer {
             gray: self.options.gray,
             normalisation: self.normalisation,
         };
-        Ok(Classifier::new(spec, self.network, self.device))
+        Ok(Classifier::new(spec, self.network, &self.device))
     }
 }
 

@@ -3,7 +3,7 @@
 use super::profile::{Clock, Part};
 use crate::classifier::argmax;
 use crate::layers::Pass;
-use crate::layers::values::{read, write};
+use crate::layers::values::{fill, read};
 use crate::loss::cross_entropy;
 use crate::models::Network;
 use crate::optimiser::AdamW;
@@ -25,7 +25,7 @@ impl Stepper<'_> {
     pub(super) fn step(&mut self, x: Tensor, labels: &[usize], rate: f64) -> Result<(f64, usize)> {
         self.pass.step = self.optimiser.steps;
         let begun = self.clock.now();
-        let logits = self.network.forward(x, self.pass)?;
+        let mut logits = self.network.forward(x, self.pass)?;
         let (loss, n_right) = {
             let values = read(&logits)?;
             let rows = values.chunks_exact(self.options.n_classes).zip(labels);
@@ -38,7 +38,7 @@ impl Stepper<'_> {
         };
         let begun = self.clock.took(Part::Forward, begun);
         if loss.value.is_finite() {
-            write(&logits, |it| it.copy_from_slice(&loss.gradient))?;
+            fill(&mut logits, |it| it.copy_from_slice(&loss.gradient))?;
             self.network.backward(logits, self.pass)?;
             let begun = self.clock.took(Part::Backward, begun);
             self.optimiser.step(self.network, rate)?;
