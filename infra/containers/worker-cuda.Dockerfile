@@ -2,8 +2,8 @@
 #
 #   docker build -f infra/containers/worker-cuda.Dockerfile -t cellmill-worker:cuda .
 #
-# From the root of the repository. The feature `cuda` is not there yet, it comes with the GPU kernels; until then this
-# stops at `cargo build`, and `worker-cpu.Dockerfile` is the one to use.
+# From the root of the repository. Without Docker, `worker-gpu/build-cuda --bundle DIR` gives the same program with the
+# libraries that it needs.
 
 # The driver of the GPU-optimised ECS image must be as new as this CUDA: 12.6 wants 560 or later (or 525 and later in
 # NVIDIA's compatibility mode).

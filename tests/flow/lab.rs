@@ -87,7 +87,7 @@ impl Mill {
         let budget = DecodeBudget::new(DecodeBudget::DEFAULT_BYTES);
         let device = Device::Cpu.open().unwrap();
         Self {
-            bench: Bench::new(limits.clone(), budget.clone(), device, 2).unwrap(),
+            bench: Bench::new(limits.clone(), budget.clone(), &device, 2).unwrap(),
             janitor: Janitor {
                 store: store.clone(),
                 queue: Arc::clone(&queue),

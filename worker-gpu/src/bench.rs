@@ -29,15 +29,15 @@ impl Bench {
     pub fn new(
         limits: Limits,
         budget: DecodeBudget,
-        device: OpenDevice,
+        device: &OpenDevice,
         threads: usize,
     ) -> Result<Self, Error> {
-        let compute = Compute::new(device, threads).map_err(Error::Threads)?;
+        let compute = Compute::new(device.clone(), threads).map_err(Error::Threads)?;
         Ok(Self {
             limits,
             budget,
             compute,
-            models: Models::new(device),
+            models: Models::new(device.clone()),
         })
     }
 

@@ -2,7 +2,7 @@
 
 use cellmill_core::keys::JobKind;
 use cellmill_core::messages::UnitClass;
-use cellmill_nets::Device;
+use cellmill_nets::{Device, Precision};
 use clap::Parser;
 
 /// Takes units of jobs from a queue and works on them until it is told to stop.
@@ -30,6 +30,10 @@ pub struct Options {
     /// prediction has it at a time, units of other kinds go on beside it
     #[arg(long, default_value = "cpu")]
     pub device: Device,
+    /// What products are computed with on a card: `f32` or `bf16`, which is faster and rounds more. Weights, sums and
+    /// normalisation stay in `f32`
+    #[arg(long, default_value = "f32")]
+    pub precision: Precision,
     /// Units at the same time, each on a thread of its own, and as many threads for networks; the setting
     /// `CELLMILL_THREADS` when left out
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]

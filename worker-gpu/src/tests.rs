@@ -29,7 +29,7 @@ const CELLS_PER_IMAGE: usize = 4;
 /// The shared parts of a process with two threads.
 pub(crate) fn bench() -> Bench {
     let device = Device::Cpu.open().unwrap();
-    Bench::new(Limits::default(), DecodeBudget::default(), device, 2).unwrap()
+    Bench::new(Limits::default(), DecodeBudget::default(), &device, 2).unwrap()
 }
 
 /// A round cell in the colour of its class, a little different from all others.

@@ -62,7 +62,9 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
     // Before anything else: a worker on the wrong device must not take a single unit.
-    let device = options.device.open().map_err(Error::Device)?;
+    let device = options.device.open();
+    let device = device.and_then(|it| it.with_precision(options.precision));
+    let device = device.map_err(Error::Device)?;
     let preannotates = options.preannotates();
     let url = options.store.or(settings.store).ok_or(Error::NoStore)?;
     let store = Store::open(&url).await.map_err(Error::Store)?;
@@ -75,7 +77,7 @@ pub async fn run(
     };
     let concurrency = options.threads.map_or(settings.threads, usize::from);
     let budget = DecodeBudget::new(settings.images.decode_budget_bytes);
-    let bench = Bench::new(limits, budget, device, concurrency)?;
+    let bench = Bench::new(limits, budget, &device, concurrency)?;
     let algorithms: Vec<Arc<dyn Algorithm>> = match options.exec {
         None => bench.algorithms(),
         Some(command) => vec![Arc::new(ExecAlgorithm::new(

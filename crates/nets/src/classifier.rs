@@ -95,7 +95,7 @@ pub struct Classifier {
 
 impl Classifier {
     pub(crate) fn new(spec: ModelSpec, network: Network, device: &OpenDevice) -> Self {
-        let pass = Pass::new(device.candle(), 0);
+        let pass = device.pass(0);
         Self {
             spec,
             network,

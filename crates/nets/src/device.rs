@@ -1,5 +1,6 @@
 //! The device setting: `cpu` or `cuda:<n>`.
 
+use crate::layers::{Pass, Precision};
 use std::fmt;
 use std::str::FromStr;
 
@@ -25,6 +26,7 @@ pub enum Device {
 pub struct OpenDevice {
     device: Device,
     candle: candle_core::Device,
+    precision: Precision,
 }
 
 /// Why a device can't be used.
@@ -54,6 +56,14 @@ pub enum DeviceError {
         /// What the driver said.
         reason: String,
     },
+    /// The device does not compute with these numbers.
+    #[error(
+        "precision `{precision}` is for cards, the processor computes with `f32`\nhint: leave `--precision` out"
+    )]
+    Precision {
+        /// The precision asked for.
+        precision: Precision,
+    },
 }
 
 impl Device {
@@ -63,6 +73,7 @@ impl Device {
             Self::Cpu => Ok(OpenDevice {
                 device: self,
                 candle: candle_core::Device::Cpu,
+                precision: Precision::F32,
             }),
             Self::Cuda(number) => self.open_card(number),
         }
@@ -78,6 +89,7 @@ impl Device {
         Ok(OpenDevice {
             device: self,
             candle,
+            precision: Precision::F32,
         })
     }
 
@@ -91,6 +103,19 @@ impl OpenDevice {
     /// Which one it is.
     pub const fn device(&self) -> Device {
         self.device
+    }
+
+    /// What products are computed with on a card; the processor computes with `f32`.
+    pub fn with_precision(self, precision: Precision) -> Result<Self, DeviceError> {
+        if precision != Precision::F32 && self.device == Device::Cpu {
+            return Err(DeviceError::Precision { precision });
+        }
+        Ok(Self { precision, ..self })
+    }
+
+    /// What a network's passes need of it.
+    pub(crate) fn pass(&self, seed: u64) -> Pass {
+        Pass::new(&self.candle, seed).with_precision(self.precision)
     }
 
     /// The same device in candle's words.

@@ -209,7 +209,7 @@ mod tests {
                 };
                 let mut parameter = Parameter::constant(case.count, 0.0, &Device::Cpu).unwrap();
                 parameter.decay = decays;
-                let mut fill = |tensor| {
+                let mut fill = |tensor: &Tensor| {
                     let values: Vec<f32> = (0..case.count).map(&mut draw).collect();
                     write(tensor, |it| it.copy_from_slice(&values)).unwrap();
                 };

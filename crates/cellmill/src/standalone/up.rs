@@ -207,7 +207,7 @@ fn work(
     let bench = Bench::new(
         image_limits(settings),
         budget.clone(),
-        device,
+        &device,
         settings.threads,
     )
     .map_err(UpError::Bench)?;

@@ -113,7 +113,7 @@ impl Trainer {
         Ok(Self {
             network: network.map_err(TrainError::Network)?,
             device: device.clone(),
-            pass: Pass::new(candle, options.seed),
+            pass: device.pass(options.seed),
             optimiser: AdamW::new(options.weight_decay),
             normalisation: train.normalisation(),
             class_weights: options.class_weights.of(&train.counts(options.n_classes)),

@@ -3,6 +3,8 @@
 use super::{padded, reached, tap};
 use crate::kernels::Padding;
 use candle_core::{DType, Result, Tensor};
+use std::fmt;
+use std::str::FromStr;
 
 /// Numbers that products are computed with; sums, normalisation and weights stay in `f32`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -11,6 +13,27 @@ pub enum Precision {
     F32,
     /// Brain floating point: 8 bits of mantissa, the range of `f32`.
     Bf16,
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+        })
+    }
+}
+
+impl FromStr for Precision {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        match text {
+            "f32" => Ok(Self::F32),
+            "bf16" => Ok(Self::Bf16),
+            _ => Err(format!("precision `{text}` is none of `f32` and `bf16`")),
+        }
+    }
 }
 
 impl Precision {
