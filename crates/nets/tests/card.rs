@@ -1,11 +1,17 @@
 //! What computes on a card, computed on the processor: the same numbers as the kernels.
+#![expect(
+    clippy::unwrap_used,
+    clippy::many_single_char_names,
+    reason = "a failure here is a failed test; n, h, w, c are what the field calls the sides"
+)]
 
 mod support;
 
 use candle_core::Device;
 use cellmill_nets::layers::{
-    Activation, BatchNorm, Block, Chain, Convolution, Dropout, GlobalAveragePool, Layer, Linear,
-    Pass, Residual,
+    Activation, AveragePool, BatchNorm, Block, Chain, Convolution, Depthwise, Dropout,
+    GlobalAveragePool, Layer, Linear, MaxPool, Padding, Pass, Residual, Skip,
+    TransposedConvolution, Upsample,
 };
 use support::{Values, assert_close, gradients, rng};
 
@@ -162,4 +168,66 @@ fn convolutions_blocks_and_residuals() {
         let projected = || Residual::new(halving(3), Some(halving(1)), after);
         check(&|| Box::new(projected()), &PICTURES, "projected residual");
     }
+}
+
+#[test]
+fn paddings_biases_and_depthwise_convolutions() {
+    for stride in [1, 2] {
+        for after in [Activation::None, Activation::Relu, Activation::Relu6] {
+            let make = || {
+                let it = Convolution::new([4, 3], 3, stride, Padding::Same, &mut rng(1), &CPU);
+                it.unwrap().with_bias(after).unwrap()
+            };
+            check(
+                &|| Box::new(make()),
+                &PICTURES,
+                &format!("bias {after:?} {stride}"),
+            );
+        }
+        for kernel in [3, 5] {
+            for padding in [Padding::Same, Padding::Even(1), Padding::Even(2)] {
+                let make = || Depthwise::of(4, kernel, stride, padding, &mut rng(1), &CPU).unwrap();
+                let what = format!("depthwise {kernel} {stride} {padding:?}");
+                check(&|| Box::new(make()), &[2, 7, 6, 4], &what);
+            }
+        }
+    }
+}
+
+#[test]
+fn pools_upsampling_and_skip_connections() {
+    for (kernel, stride, padding) in [(2, 2, 0), (3, 2, 1), (3, 1, 1)] {
+        for shape in [[2, 6, 5, 4], [1, 7, 8, 3]] {
+            let make = || MaxPool::new(kernel, stride, padding);
+            check(
+                &|| Box::new(make()),
+                &shape,
+                &format!("max-pool {kernel} {stride}"),
+            );
+        }
+    }
+    for (kernel, stride) in [(2, 2), (3, 2), (3, 3)] {
+        let make = || AveragePool::new(kernel, stride);
+        check(
+            &|| Box::new(make()),
+            &[2, 7, 5, 3],
+            &format!("average pool {kernel} {stride}"),
+        );
+    }
+    check(&|| Box::new(Upsample::default()), &PICTURES, "upsampling");
+    let up =
+        |inputs, outputs| TransposedConvolution::new([inputs, outputs], &mut rng(2), &CPU).unwrap();
+    check(&|| Box::new(up(4, 3)), &PICTURES, "transposed convolution");
+    let level = || {
+        let inner = Chain::default().then("", MaxPool::new(2, 2, 0));
+        let inner = inner
+            .then("below.", convolution(5, 6, 3, 1))
+            .then("up.", up(6, 5));
+        Skip::new(
+            Chain::default().then("encode.", convolution(3, 5, 3, 1)),
+            inner,
+            Chain::default().then("decode.", convolution(10, 4, 3, 1)),
+        )
+    };
+    check(&|| Box::new(level()), &[2, 6, 4, 3], "skip connection");
 }

@@ -134,7 +134,7 @@ fn pools_are_their_definitions() {
             }
         }
         let upsample = |x: &Values, _: &[Values]| support::upsample(x);
-        check_layer(&mut Upsample, &upsample, &x, &[], "upsample");
+        check_layer(&mut Upsample::default(), &upsample, &x, &[], "upsample");
     }
     let error = MaxPool::new(2, 2, 0)
         .infer(

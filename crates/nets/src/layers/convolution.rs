@@ -13,7 +13,7 @@ use crate::kernels::convolution as dense;
 use crate::kernels::depthwise;
 use crate::kernels::{Activation, Padding};
 use crate::rng::Rng;
-use candle_core::{Device, Error, Result, Tensor};
+use candle_core::{Device, Error, Result, Tensor, Var};
 
 /// A convolution: `[n, h, w, inputs]` to `[n, h', w', outputs]`. Weight: `[outputs, inputs, k, k]`; a bias if asked.
 #[derive(Debug)]
@@ -142,7 +142,7 @@ impl Convolution {
         values.extend(self.bias.as_ref().map(|it| &it.value));
         let (stride, padding, after) = (self.stride, self.padding, self.after);
         card::record(&mut self.on_card, x, &values, |x, p| {
-            let bias = p.get(1).map(|it| it.as_tensor());
+            let bias = p.get(1).map(Var::as_tensor);
             let y = card::convolution::dense(x, &p[0], bias, stride, padding, pass.precision())?;
             card::activation(&y, after)
         })

@@ -6,7 +6,7 @@ use super::{Layer, Parameter, Pass, Slot, Visitor, kept};
 use crate::kernels::convolution::{self as dense, Convolution};
 use crate::kernels::{Activation, Padding};
 use crate::rng::Rng;
-use candle_core::{Device, Result, Tensor};
+use candle_core::{Device, Result, Tensor, Var};
 
 /// `[n, inputs]` to `[n, outputs]`. Weight: `[outputs, inputs]`, and a bias if asked.
 ///
@@ -103,7 +103,7 @@ impl Linear {
         let mut values = vec![&self.weight.value];
         values.extend(self.bias.as_ref().map(|it| &it.value));
         card::record(&mut self.on_card, x, &values, |x, p| {
-            let bias = p.get(1).map(|it| it.as_tensor());
+            let bias = p.get(1).map(Var::as_tensor);
             card::convolution::linear(x, &p[0], bias, pass.precision())
         })
     }

@@ -1,5 +1,10 @@
 //! Nearest upsampling.
 
+#![expect(
+    clippy::many_single_char_names,
+    reason = "n, h, w, c, o are what the field calls the sides"
+)]
+
 use super::card::{self, Recorded};
 use super::values::{read, write};
 use super::{Layer, Pass, Visitor};

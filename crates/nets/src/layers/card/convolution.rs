@@ -1,5 +1,10 @@
 //! Convolutions and the linear layer.
 
+#![expect(
+    clippy::many_single_char_names,
+    reason = "n, h, w, c, o are what the field calls the sides"
+)]
+
 use super::{padded, reached, tap};
 use crate::kernels::Padding;
 use candle_core::{DType, Result, Tensor};
@@ -54,20 +59,11 @@ pub(crate) fn dense(
     padding: Padding,
     precision: Precision,
 ) -> Result<Tensor> {
-    // Candle pads all sides alike.
     let (x, padding) = match padding {
-        Padding::Even(pixels) => (x.clone(), pixels),
-        Padding::Same => {
-            let (_, _, h, w) = x.dims4()?;
-            let kernel = weight.dim(2)?;
-            let border = |side: usize| {
-                let before = padding.before(side, kernel, stride);
-                let covered = (padding.output(side, kernel, stride) - 1) * stride + kernel;
-                (before, covered.saturating_sub(before + side))
-            };
-            let ((top, bottom), (left, right)) = (border(h), border(w));
-            (padded(x, [top, bottom, left, right], 0.0)?, 0)
-        }
+        Padding::Even(pixels) if stride == 1 => (x.clone(), pixels),
+        // Candle pads all sides alike, and finds the gradient of a strided convolution only where it reaches the last
+        // row and column.
+        _ => (covered(x, weight.dim(2)?, stride, padding)?, 0),
     };
     let kind = precision.of_products();
     let y = x
@@ -75,6 +71,21 @@ pub(crate) fn dense(
         .conv2d(&weight.to_dtype(kind)?, padding, stride, 1, 1)?
         .to_dtype(DType::F32)?;
     with_bias(y, bias)
+}
+
+/// Exactly what the kernel sees, with its border.
+fn covered(x: &Tensor, kernel: usize, stride: usize, padding: Padding) -> Result<Tensor> {
+    let (_, _, h, w) = x.dims4()?;
+    let border = |side: usize| {
+        let before = padding.before(side, kernel, stride);
+        let covered = (padding.output(side, kernel, stride) - 1) * stride + kernel;
+        (before, covered.saturating_sub(before + side), covered)
+    };
+    let ((top, bottom, tall), (left, right, wide)) = (border(h), border(w));
+    padded(x, [top, bottom, left, right], 0.0)?
+        .narrow(2, 0, tall)?
+        .narrow(3, 0, wide)?
+        .contiguous()
 }
 
 /// A convolution whose every channel has a kernel `[1, k, k]` of its own, as a sum over the taps of the kernel: candle

@@ -2,9 +2,11 @@
 //!
 //! Values are channels first here, as candle's convolutions want them: `[images, channels, height, width]`. A layer
 //! records its own function ([`record`]) and asks candle for the gradient of that alone, so its graph holds one layer
-//! and is gone after its step. Candle 0.11's wrong gradients (max-pool, nearest up-sampling, average pool on odd sides,
-//! the rectifier at 0) are never reached: [`pool`] and [`activation`] say the same with operations whose gradients are
-//! right. On the processor all this gives the numbers of the kernels, slowly: that is how it is tested.
+//! and is gone after its step.
+//!
+//! Candle 0.11's wrong gradients are never reached: max-pool, nearest up-sampling, average pool on odd sides, strided
+//! convolution of pictures that are not square, the rectifier at 0. What stands here says the same with operations
+//! whose gradients are right. On the processor all this gives the numbers of the kernels, slowly: so it is tested.
 
 pub(crate) mod convolution;
 pub(crate) mod norm;

@@ -1,5 +1,10 @@
 //! Pooling and up-sampling.
 
+#![expect(
+    clippy::many_single_char_names,
+    reason = "n, h, w, c, o are what the field calls the sides"
+)]
+
 use super::{reached, tap};
 use candle_core::{Result, Tensor};
 
