@@ -12,7 +12,6 @@ mod preannotate;
 mod protection;
 #[cfg(test)]
 mod tests;
-mod views;
 mod wiring;
 
 pub use bench::Bench;

@@ -5,14 +5,13 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use crate::views::{N_VIEWS, turned};
 use cellmill_core::metrics::Confusion;
 use cellmill_core::model::{Calibration, EpochFigures, Measured, ModelInput, Threshold};
 use cellmill_core::training::TrainParameters;
 use cellmill_nets::{
     Augment, ClassWeights, Classifier, EpochReport, Family, FitOptions, LogisticRegression,
-    OpenDevice, Scale, Trainer, expected_calibration_error, histograms, negative_log_likelihood,
-    softmax_with_temperature, temperature, threshold_for_recall,
+    N_VIEWS, OpenDevice, Scale, Scored, Trainer, expected_calibration_error, histograms,
+    negative_log_likelihood, softmax_with_temperature, temperature, threshold_for_recall,
 };
 use cellmill_worker::{Cause, Failure};
 
@@ -69,29 +68,10 @@ impl Network {
     /// One row of logits a picture: the mean over its eight views. `pixels` are pictures of the network's side, one
     /// after the other.
     pub(crate) fn logits(&mut self, pixels: &[u8]) -> Result<Vec<Vec<f32>>, Cause> {
-        let side = self.0.spec().architecture.side;
-        let mut sums: Vec<Vec<f32>> = Vec::new();
-        let mut view_pixels = Vec::with_capacity(pixels.len());
-        for view in 0..N_VIEWS {
-            view_pixels.clear();
-            turned(pixels, side, view, &mut view_pixels);
-            let mut at = 0;
-            self.0.predict_pixels(&view_pixels, BATCH, &mut |it| {
-                match sums.get_mut(at) {
-                    Some(sum) => {
-                        for (sum, logit) in sum.iter_mut().zip(it.logits) {
-                            *sum += logit;
-                        }
-                    }
-                    None => sums.push(it.logits),
-                }
-                at += 1;
-            })?;
-        }
-        for logit in sums.iter_mut().flatten() {
-            *logit /= N_VIEWS as f32;
-        }
-        Ok(sums)
+        let mut rows = Vec::new();
+        let mut each = |it: Scored| rows.push(it.logits);
+        self.0.predict_views(pixels, BATCH, N_VIEWS, &mut each)?;
+        Ok(rows)
     }
 }
 

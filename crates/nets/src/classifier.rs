@@ -3,9 +3,12 @@
 use crate::device::OpenDevice;
 use crate::layers::Pass;
 use crate::layers::values::{fill, read};
-use crate::models::{Architecture, Network};
+use crate::models::{Architecture, Network, Output};
 use crate::samples::{Normalisation, Samples, grey};
 use crate::state::{self, FileError};
+use crate::view::{N_VIEWS, View};
+use candle_core::Tensor;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 /// What a classifier's file says about it.
@@ -168,6 +171,18 @@ impl Classifier {
         batch: usize,
         each: &mut dyn FnMut(Scored),
     ) -> Result<(), PredictError> {
+        self.predict_views(pixels, batch, 1, each)
+    }
+
+    /// The same with the mean logits of the first `n_views` of the [eight views](crate::N_VIEWS), and the features of
+    /// the picture as it is. While the network computes, what it sees next is made.
+    pub fn predict_views(
+        &mut self,
+        pixels: &[u8],
+        batch: usize,
+        n_views: usize,
+        each: &mut dyn FnMut(Scored),
+    ) -> Result<(), PredictError> {
         let side = self.spec.architecture.side;
         let one = side * side * 3;
         if batch == 0 {
@@ -180,52 +195,104 @@ impl Classifier {
                 given: pixels.len(),
             });
         }
-        for pixels in pixels.chunks(batch.saturating_mul(one)) {
-            self.score(pixels, each).map_err(PredictError::Network)?;
-        }
-        Ok(())
-    }
-
-    fn score(
-        &mut self,
-        pixels: &[u8],
-        each: &mut dyn FnMut(Scored),
-    ) -> Result<(), candle_core::Error> {
-        let Architecture {
-            side,
-            n_classes,
-            features,
-            ..
-        } = self.spec.architecture;
-        let mut x = self
-            .pass
-            .take(&[pixels.len() / (side * side * 3), side, side, 3])?;
         let grey_pixels;
         let pixels = if self.spec.gray {
             let mut copy = pixels.to_vec();
-            grey(&mut copy);
+            copy.par_chunks_mut(3 << 14).for_each(grey);
             grey_pixels = copy;
             &grey_pixels
         } else {
             pixels
         };
-        fill(&mut x, |x| self.spec.normalisation.apply(pixels, x))?;
-        let output = self.network.infer(x, &mut self.pass)?;
-        {
-            let (all_logits, all_features) = (read(&output.logits)?, read(&output.features)?);
-            let rows = all_logits
-                .chunks_exact(n_classes)
-                .zip(all_features.chunks_exact(features));
-            for (logits, features) in rows {
-                each(Scored {
-                    logits: logits.to_vec(),
-                    features: features.to_vec(),
-                });
+        let n_views = n_views.clamp(1, N_VIEWS);
+        let parts = pixels.chunks(batch.saturating_mul(one));
+        let sights = parts.flat_map(|pixels| (0..n_views).map(move |view| (pixels, view)));
+        self.score_all(sights, n_views, each)
+            .map_err(PredictError::Network)
+    }
+
+    /// `sights` are parts of the pictures with the number of a view; all views of a part follow each other.
+    fn score_all<'a>(
+        &mut self,
+        mut sights: impl Iterator<Item = (&'a [u8], usize)>,
+        n_views: usize,
+        each: &mut dyn FnMut(Scored),
+    ) -> Result<(), candle_core::Error> {
+        let Self {
+            spec,
+            network,
+            pass,
+        } = self;
+        let side = spec.architecture.side;
+        let one = side * side * 3;
+        let see = |it: &mut Sight<'_>| {
+            let view = View::of(it.view);
+            let (x, pixels) = (&mut it.x, it.pixels);
+            fill(x, |x| spec.normalisation.apply_view(pixels, side, view, x))
+        };
+        let mut coming = |pass: &mut Pass| {
+            let Some((pixels, view)) = sights.next() else {
+                return Ok(None);
+            };
+            let x = pass.take(&[pixels.len() / one, side, side, 3])?;
+            Ok::<_, candle_core::Error>(Some(Sight { x, pixels, view }))
+        };
+        let mut next = coming(pass)?;
+        next.as_mut().map(see).transpose()?;
+        let mut sums: Vec<Scored> = Vec::new();
+        while let Some(sight) = next {
+            next = coming(pass)?;
+            let (output, seen) = rayon::join(
+                || network.infer(sight.x, pass),
+                || next.as_mut().map(see).transpose(),
+            );
+            seen?;
+            let output = output?;
+            add(&output, &spec.architecture, sight.view, &mut sums)?;
+            pass.give(output.logits);
+            if sight.view + 1 == n_views {
+                for mut it in sums.drain(..) {
+                    for logit in it.logits.iter_mut().filter(|_| n_views > 1) {
+                        *logit /= n_views as f32;
+                    }
+                    each(it);
+                }
             }
         }
-        self.pass.give(output.logits);
         Ok(())
     }
+}
+
+/// Pictures in one view, and the tensor in which the network sees them.
+struct Sight<'a> {
+    x: Tensor,
+    pixels: &'a [u8],
+    view: usize,
+}
+
+/// Adds the answers to one view to those of the views before.
+fn add(
+    output: &Output,
+    architecture: &Architecture,
+    view: usize,
+    sums: &mut Vec<Scored>,
+) -> Result<(), candle_core::Error> {
+    let (all_logits, all_features) = (read(&output.logits)?, read(&output.features)?);
+    let all_logits = all_logits.chunks_exact(architecture.n_classes);
+    if view == 0 {
+        let rows = all_logits.zip(all_features.chunks_exact(architecture.features));
+        sums.extend(rows.map(|(logits, features)| Scored {
+            logits: logits.to_vec(),
+            features: features.to_vec(),
+        }));
+        return Ok(());
+    }
+    for (sum, logits) in sums.iter_mut().zip(all_logits) {
+        for (sum, logit) in sum.logits.iter_mut().zip(logits) {
+            *sum += logit;
+        }
+    }
+    Ok(())
 }
 
 pub(crate) fn description(spec: &ModelSpec) -> String {

@@ -21,6 +21,7 @@ mod samples;
 mod state;
 mod threshold;
 mod trainer;
+mod view;
 
 pub use augment::Augment;
 pub use baseline::{FitOptions, HISTOGRAM_LEN, LogisticRegression, histogram, histograms};
@@ -39,3 +40,4 @@ pub use samples::{Normalisation, Samples, SamplesError, grey};
 pub use state::FileError;
 pub use threshold::{Threshold, threshold_for_recall};
 pub use trainer::{EpochReport, Profile, ProfilePart, StepReport, TraceEvent, TrainError, Trainer};
+pub use view::N_VIEWS;

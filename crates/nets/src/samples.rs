@@ -1,5 +1,6 @@
 //! Labelled pictures in memory.
 
+use crate::view::View;
 use rayon::prelude::*;
 
 /// Pictures of one size, RGB, row after row, with a class each.
@@ -198,6 +199,28 @@ impl Normalisation {
                     }
                 }
             });
+    }
+
+    /// The same, each picture of this side in this view.
+    pub(crate) fn apply_view(&self, pixels: &[u8], side: usize, view: View, out: &mut [f32]) {
+        if view == View::default() {
+            return self.apply(pixels, out);
+        }
+        let table = self.table();
+        let columns: Vec<usize> = (0..side).map(|x| 3 * view.column(x, side)).collect();
+        let pictures = out.par_chunks_mut(3 * side * side);
+        let pictures = pictures.zip(pixels.par_chunks(3 * side * side));
+        pictures.for_each(|(out, pixels)| {
+            for (y, out) in out.chunks_exact_mut(3 * side).enumerate() {
+                let line = &pixels[3 * view.line(y, side)..];
+                for (out, &at) in out.chunks_exact_mut(3).zip(&columns) {
+                    let pixel = &line[at..at + 3];
+                    for channel in 0..3 {
+                        out[channel] = table[channel][usize::from(pixel[channel])];
+                    }
+                }
+            }
+        });
     }
 
     /// What each byte becomes in each channel.

@@ -344,3 +344,54 @@ fn grey_classifiers_see_grey_whatever_they_are_given() {
     );
     assert_eq!(logits(a), logits(b));
 }
+
+/// The answer to a picture and to the same picture turned are the same views in another order.
+#[test]
+fn the_mean_over_all_views_is_that_of_each_alone_and_knows_no_up() {
+    let (_, bytes) = trained(&options());
+    let mut classifier = Classifier::from_bytes(&bytes, &cpu()).unwrap();
+    let samples = blobs(7, 16, 3);
+    let turned = |view: usize| -> Vec<u8> {
+        let side = 16;
+        let show = |picture: &[u8]| -> Vec<u8> {
+            let shown = |y: usize, x: usize| {
+                let x = if view >= 4 { side - 1 - x } else { x };
+                let (mut y, mut x) = (y, x);
+                for _ in 0..view % 4 {
+                    (y, x) = (x, side - 1 - y);
+                }
+                picture[(y * side + x) * 3..][..3].to_vec()
+            };
+            let places = (0..side).flat_map(|y| (0..side).map(move |x| (y, x)));
+            places.flat_map(|(y, x)| shown(y, x)).collect()
+        };
+        samples
+            .pixels()
+            .chunks(16 * 16 * 3)
+            .flat_map(show)
+            .collect()
+    };
+    let mut all = |pixels: &[u8], n_views: usize| {
+        let mut rows = Vec::new();
+        let mut each = |it: Scored| rows.push(it);
+        classifier
+            .predict_views(pixels, 7, n_views, &mut each)
+            .unwrap();
+        rows
+    };
+    let views: Vec<Vec<Scored>> = (0..8).map(|it| all(&turned(it), 1)).collect();
+    let mean = all(samples.pixels(), 8);
+    for (at, row) in mean.iter().enumerate() {
+        assert_eq!(row.features, views[0][at].features);
+        for class in 0..3 {
+            let sum = views
+                .iter()
+                .fold(0.0_f32, |sum, it| sum + it[at].logits[class]);
+            assert_eq!(row.logits[class].to_bits(), (sum / 8.0).to_bits());
+        }
+    }
+    for (a, b) in mean.iter().zip(all(&turned(5), 8)) {
+        let apart = a.logits.iter().zip(&b.logits).map(|(a, b)| (a - b).abs());
+        assert!(apart.fold(0.0, f32::max) < 1e-4, "{a:?} {b:?}");
+    }
+}

@@ -6,9 +6,11 @@ use cellmill_worker::Failure;
 
 mod input;
 mod reader;
+mod source;
 
 pub(crate) use input::read_piece;
-pub(crate) use reader::{CellReader, Picture, Wanted, fitted};
+pub(crate) use reader::{CellReader, Picture, Wanted};
+pub(crate) use source::fitted;
 
 /// The classes that are known now.
 pub(crate) async fn known_classes(store: &Store) -> Result<KnownClasses, Failure> {

@@ -3,6 +3,7 @@
 
 use crate::kernels::kernel;
 use crate::samples::Normalisation;
+use crate::view::View;
 
 /// The channels of one picture on their way, values from 0 to 1, and room to work in.
 #[derive(Debug)]
@@ -18,32 +19,9 @@ pub(super) struct Planes {
 /// Where the pixels come from.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
-    pub(super) mirror: bool,
-    pub(super) turns: usize,
+    pub(super) view: View,
     pub(super) down: isize,
     pub(super) right: isize,
-}
-
-impl Place {
-    /// The place in the picture of what is shown at (y, x), in pixels: a line's start, and a column's part of it.
-    const fn line(self, y: usize, side: usize) -> usize {
-        match self.turns {
-            0 => y * side,
-            1 => side - 1 - y,
-            2 => (side - 1 - y) * side,
-            _ => y,
-        }
-    }
-
-    const fn column(self, x: usize, side: usize) -> usize {
-        let x = if self.mirror { side - 1 - x } else { x };
-        match self.turns {
-            0 => x,
-            1 => x * side,
-            2 => side - 1 - x,
-            _ => (side - 1 - x) * side,
-        }
-    }
 }
 
 impl Planes {
@@ -70,7 +48,7 @@ impl Planes {
         let side = self.side;
         let moved = |at: usize, by: isize| at.saturating_add_signed(by).min(side - 1);
         let columns: Vec<usize> = (0..side)
-            .map(|x| 3 * place.column(moved(x, place.right), side))
+            .map(|x| 3 * place.view.column(moved(x, place.right), side))
             .collect();
         let (red, rest) = self.values.split_at_mut(side * side);
         let (green, blue) = rest.split_at_mut(side * side);
@@ -80,7 +58,7 @@ impl Planes {
                 .zip(blue.chunks_exact_mut(side)),
         );
         for (y, (red, (green, blue))) in lines.enumerate() {
-            let line = &pixels[3 * place.line(moved(y, place.down), side)..];
+            let line = &pixels[3 * place.view.line(moved(y, place.down), side)..];
             let values = red.iter_mut().zip(green).zip(blue);
             for (((red, green), blue), &at) in values.zip(&columns) {
                 let pixel = &line[at..at + 3];
@@ -213,8 +191,8 @@ mod tests {
         for at in 0..side * side {
             let y = (at / side).saturating_add_signed(place.down).min(last);
             let x = (at % side).saturating_add_signed(place.right).min(last);
-            let x = if place.mirror { last - x } else { x };
-            let (y, x) = match place.turns {
+            let x = if place.view.mirror { last - x } else { x };
+            let (y, x) = match place.view.turns {
                 0 => (y, x),
                 1 => (x, last - y),
                 2 => (last - y, last - x),
@@ -256,8 +234,10 @@ mod tests {
                 let mut rng = Rng::new(seed, Purpose::Synthetic, [side as u64, 0]);
                 let pixels: Vec<u8> = (0..side * side * 3).map(|_| rng.bits() as u8).collect();
                 let place = Place {
-                    mirror: rng.chance(0.5),
-                    turns: rng.below(4),
+                    view: View {
+                        mirror: rng.chance(0.5),
+                        turns: rng.below(4),
+                    },
                     down: rng.below(5) as isize - 2,
                     right: rng.below(5) as isize - 2,
                 };

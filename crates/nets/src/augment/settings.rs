@@ -3,6 +3,7 @@
 use super::pixels::{Place, Planes};
 use crate::rng::{Purpose, Rng};
 use crate::samples::{Normalisation, Samples};
+use crate::view::View;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -119,8 +120,10 @@ impl Augment {
         let reach = self.shift * side as f64;
         let mut shift = || rng.between(-reach, reach).round() as isize;
         Place {
-            mirror: self.flips && mirror,
-            turns: if self.quarter_turns { turns } else { 0 },
+            view: View {
+                mirror: self.flips && mirror,
+                turns: if self.quarter_turns { turns } else { 0 },
+            },
             down: shift(),
             right: shift(),
         }

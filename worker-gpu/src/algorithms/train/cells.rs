@@ -110,7 +110,7 @@ impl Loading<'_> {
         Ok(filling.pixels)
     }
 
-    fn reader(&self, cells: impl IntoIterator<Item = usize>) -> CellReader<'_> {
+    fn reader(&self, cells: impl IntoIterator<Item = usize>) -> CellReader {
         let wanted = cells.into_iter().map(|at| Wanted {
             at,
             pack: self.catalogue.pack(at),
