@@ -1,4 +1,4 @@
-"""Writes crates/nets/tests/golden/{layers,mobilenet}.json: what PyTorch computes, for tests/golden.rs.
+"""Writes crates/nets/tests/golden/{layers,networks}.json: what PyTorch computes, for tests/golden.rs.
 
 Usage, at the root: python tests/peers/torch_golden.py. Inputs come from a recurrence that the Rust test
 repeats, so that only results are kept: s = (1103515245 s + 12345) mod 2^31, value = ((s >> 16) mod 2001 - 1000)
@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 
 sys.path.insert(0, "tests/peers")
-from torch_mobilenet import MobileNet, optimiser, schedule
+from torch_models import build, optimiser, schedule
 
 FOLDER = "crates/nets/tests/golden"
 
@@ -136,34 +136,39 @@ def adam_steps(number, count, peak, decay, steps):
     return {**case, "decayed": rounded(values[0]), "plain": rounded(values[1])}
 
 
-def network(scale, side, n_classes, features, batch, steps):
+def network(family, side, batch, steps=20, rate=2e-6, n_classes=3, **shape):
     """Losses of a few steps on drawn batches, and what the network says of the first batch after them."""
-    model = MobileNet(scale, side, n_classes, features).double()
+    settings = {"family": family, "side": side, "n_classes": n_classes, "batch": batch, **shape}
+    model = build(settings).double()
     draws = Draws(77)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() > 1:
                 bound = (6 / parameter[0].numel()) ** 0.5
                 parameter.copy_(draws.draw(*parameter.shape) * bound)
-        model.classes.bias.zero_()
-    adam = optimiser(model, 2e-6, 0.05)
-    rate = schedule(adam, 4, steps)
+        for name, parameter in model.named_parameters():
+            # Of convolutions too, which PyTorch draws.
+            if name.endswith(".bias"):
+                parameter.zero_()
+    adam = optimiser(model, rate, 0.05)
+    falls = schedule(adam, 4, steps)
     weights = [0.5 + at for at in range(n_classes)]
     batches = [draws.draw(batch, side, side, 3).permute(0, 3, 1, 2) for _ in range(4)]
     losses = []
     for step in range(steps):
-        labels = torch.tensor([(at * (step % 4 + 1) + at // 3) % n_classes for at in range(batch)])
-        it = F.cross_entropy(model(batches[step % 4]), labels, torch.tensor(weights, dtype=torch.float64), label_smoothing=0.1)
+        logits = model(batches[step % 4])
+        logits = logits.movedim(1, -1).reshape(-1, n_classes)
+        labels = torch.tensor([(at * (step % 4 + 1) + at // 3) % n_classes for at in range(len(logits))])
+        it = F.cross_entropy(logits, labels, torch.tensor(weights, dtype=torch.float64), label_smoothing=0.1)
         adam.zero_grad()
         it.backward()
         adam.step()
-        rate.step()
+        falls.step()
         losses.append(it.item())
     model.eval()
-    features_of = model.features(model.blocks(model.stem(batches[0])).mean((2, 3)))
-    settings = {"scale": scale, "side": side, "n_classes": n_classes, "features": features, "batch": batch}
-    settings |= {"weights": weights, "learning_rate": 2e-6, "weight_decay": 0.05, "warm_up": 4, "smoothing": 0.1}
-    said = {"logits": rounded(model.classes(features_of)), "mean_features": rounded(features_of.mean(1))}
+    said = model(batches[0]).movedim(1, -1).reshape(-1)
+    settings |= {"weights": weights, "learning_rate": rate, "weight_decay": 0.05, "warm_up": 4, "smoothing": 0.1}
+    said = {"logits": rounded(said[:: max(1, len(said) // 96)])}
     return {**settings, "losses": rounded(torch.tensor(losses, dtype=torch.float64)), **said}
 
 
@@ -182,5 +187,13 @@ layers = {
     "adams": [adam_steps(12, 7, 0.01, 0.1, 6)],
 }
 json.dump(layers, open(f"{FOLDER}/layers.json", "w"))
-nets = {"torch": torch.__version__, "networks": [network("small", 32, 3, 16, 24, 20), network("small", 17, 2, 16, 16, 20)]}
-json.dump(nets, open(f"{FOLDER}/mobilenet.json", "w"))
+small = {"scale": "small", "features": 16}
+networks = [
+    network("mobilenet", 32, 24, **small),
+    network("mobilenet", 17, 16, n_classes=2, **small),
+    network("resnet18", 33, 8, **small),
+    network("vgg11", 20, 8, **small),
+    network("efficientnet_lite0", 35, 12, **small),
+    network("unet", 16, 3, base=4, depth=3),
+]
+json.dump({"torch": torch.__version__, "networks": networks}, open(f"{FOLDER}/networks.json", "w"))

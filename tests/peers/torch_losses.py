@@ -1,7 +1,7 @@
 """Trains what `cargo run --release -p cellmill-nets --example losses -- --out DIR` trained, in PyTorch.
 
 Usage: torch_losses.py DIR. Reads DIR/{settings.json,weights.safetensors,batches.safetensors} and prints
-{"losses": [...], "largest_difference": ...} against DIR/losses.json as JSON. `float64_difference` says how far
+{"losses": [...], "largest_difference": ..., "relative_difference": ...} against DIR/losses.json as JSON. `float64_difference` says how far
 PyTorch's own losses lie from those that it computes in float64: what rounding alone does.
 """
 
@@ -10,7 +10,7 @@ import sys
 
 import torch
 
-from torch_mobilenet import MobileNet, optimiser, read_safetensors, schedule
+from torch_models import build, optimiser, read_safetensors, schedule
 
 
 # One thread: two programs that spin on two processors stand still.
@@ -18,7 +18,7 @@ torch.set_num_threads(1)
 
 
 def train(folder, settings, kind):
-    model = MobileNet(settings["scale"], settings["side"], settings["n_classes"], settings["features"])
+    model = build(settings)
     missing, unknown = model.load_state_dict(read_safetensors(f"{folder}/weights.safetensors"), strict=False)
     assert not unknown and all(it.endswith("num_batches_tracked") for it in missing), (missing, unknown)
     model = model.to(kind)
@@ -30,7 +30,10 @@ def train(folder, settings, kind):
     losses = []
     for step in range(settings["steps"]):
         x = batches[f"x.{step}"].permute(0, 3, 1, 2).to(kind)
-        loss = loss_of(model(x), batches[f"y.{step}"].long())
+        logits = model(x)
+        # Of pictures or of pixels: the classes are the last axis either way.
+        logits = logits.movedim(1, -1).reshape(-1, logits.shape[1])
+        loss = loss_of(logits, batches[f"y.{step}"].long())
         adam.zero_grad()
         loss.backward()
         adam.step()
@@ -48,5 +51,6 @@ settings = json.load(open(f"{folder}/settings.json"))
 losses = train(folder, settings, torch.float32)
 exact = train(folder, settings, torch.float64)
 own = json.load(open(f"{folder}/losses.json"))["losses"]
-differences = {"largest_difference": distance(losses, own), "own_float64_difference": distance(own, exact)}
+relative = max(abs(a - b) / abs(a) for a, b in zip(losses, own, strict=True))
+differences = {"relative_difference": relative, "largest_difference": distance(losses, own), "own_float64_difference": distance(own, exact)}
 print(json.dumps({"losses": losses, **differences, "float64_difference": distance(losses, exact), "torch": torch.__version__}))

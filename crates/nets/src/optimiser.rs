@@ -2,8 +2,7 @@
 
 use crate::kernels::kernel;
 use crate::layers::values::{read, write};
-use crate::layers::{Parameter, Slot};
-use crate::models::Network;
+use crate::layers::{Layer, Parameter, Slot};
 use candle_core::{Device, Result, Tensor};
 use rayon::prelude::*;
 use std::f64::consts::PI;
@@ -73,10 +72,10 @@ impl AdamW {
     }
 
     /// Moves every parameter against its gradient.
-    pub fn step(&mut self, network: &mut Network, learning_rate: f64) -> Result<()> {
+    pub fn step(&mut self, network: &mut dyn Layer, learning_rate: f64) -> Result<()> {
         self.steps += 1;
         let mut at = 0;
-        network.visit(&mut |_, slot| {
+        network.visit("", &mut |_, slot| {
             let Slot::Parameter(parameter) = slot else {
                 return Ok(());
             };

@@ -1,9 +1,5 @@
 //! What computes on a card, computed on the processor: the same numbers as the kernels.
-#![expect(
-    clippy::unwrap_used,
-    clippy::many_single_char_names,
-    reason = "a failure here is a failed test; n, h, w, c are what the field calls the sides"
-)]
+#![expect(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
 mod support;
 

@@ -167,8 +167,8 @@ impl Source {
             }
         };
         let decoded = tokio::task::spawn_blocking(move || self.decode(&read, &bytes)).await;
-        let decoded = decoded
-            .map_err(|error| Failure::permanent("cells could not be decoded", error))?;
+        let decoded =
+            decoded.map_err(|error| Failure::permanent("cells could not be decoded", error))?;
         Ok(Fetched { reading, ..decoded })
     }
 

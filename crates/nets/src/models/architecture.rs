@@ -1,6 +1,10 @@
 //! What can be built: families, scales, and their limits.
 
-use super::{Network, mobilenet};
+use super::Network;
+use super::efficientnet::efficientnet_lite0;
+use super::mobilenet::mobilenet;
+use super::resnet::resnet;
+use super::vgg::vgg;
 use serde::{Deserialize, Serialize};
 
 /// The kinds of networks.
@@ -10,6 +14,51 @@ pub enum Family {
     /// `MobileNet` version 1 (Howard et al. 2017).
     #[default]
     MobileNet,
+    /// `EfficientNet-Lite0` (Tan and Le 2019; Liu 2020).
+    #[serde(rename = "efficientnet_lite0")]
+    EfficientNetLite0,
+    /// He et al. 2015, 18 layers.
+    ResNet18,
+    /// He et al. 2015, 34 layers.
+    ResNet34,
+    /// Simonyan and Zisserman 2014, configuration A.
+    Vgg11,
+    /// Simonyan and Zisserman 2014, configuration D.
+    Vgg16,
+}
+
+impl Family {
+    /// All kinds, the fastest first.
+    pub const ALL: [Self; 6] = [
+        Self::MobileNet,
+        Self::EfficientNetLite0,
+        Self::ResNet18,
+        Self::ResNet34,
+        Self::Vgg11,
+        Self::Vgg16,
+    ];
+
+    /// The name in settings and files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::MobileNet => "mobilenet",
+            Self::EfficientNetLite0 => "efficientnet_lite0",
+            Self::ResNet18 => "resnet18",
+            Self::ResNet34 => "resnet34",
+            Self::Vgg11 => "vgg11",
+            Self::Vgg16 => "vgg16",
+        }
+    }
+
+    /// The largest learning rate of `AdamW` that suits fresh weights. Without normalisation, VGG diverges at the
+    /// rates of the others.
+    pub const fn learning_rate(self) -> f64 {
+        match self {
+            Self::MobileNet | Self::EfficientNetLite0 => 3e-3,
+            Self::ResNet18 | Self::ResNet34 => 1e-3,
+            Self::Vgg11 | Self::Vgg16 => 2e-4,
+        }
+    }
 }
 
 /// How wide a network is.
@@ -71,6 +120,11 @@ impl Architecture {
     ) -> candle_core::Result<Network> {
         match self.family {
             Family::MobileNet => mobilenet(self, dropout, seed, device),
+            Family::EfficientNetLite0 => efficientnet_lite0(self, dropout, seed, device),
+            Family::ResNet18 => resnet(self, [2, 2, 2, 2], dropout, seed, device),
+            Family::ResNet34 => resnet(self, [3, 4, 6, 3], dropout, seed, device),
+            Family::Vgg11 => vgg(self, [1, 1, 2, 2, 2], dropout, seed, device),
+            Family::Vgg16 => vgg(self, [2, 2, 3, 3, 3], dropout, seed, device),
         }
     }
 }

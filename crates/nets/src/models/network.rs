@@ -1,12 +1,13 @@
 //! A classifier network: layers that give features, dropout, and a linear layer that gives classes.
 
-use crate::layers::{Chain, Dropout, Layer, Linear, Pass, Visitor};
+use crate::layers::{Block, Chain, Dropout, Layer, Linear, Pass, Visitor};
 use candle_core::{Result, Tensor};
 
-/// A chain of layers with two results: features, and classes made of them.
+/// A body, which turns pictures into a vector, and a head with two results: features, and classes made of them.
 #[derive(Debug)]
 pub struct Network {
     body: Chain,
+    features: Block,
     dropout: Dropout,
     classes: Linear,
 }
@@ -21,9 +22,10 @@ pub struct Output {
 }
 
 impl Network {
-    pub(super) fn new(body: Chain, dropout: f64, classes: Linear) -> Self {
+    pub(super) fn new(body: Chain, features: Block, dropout: f64, classes: Linear) -> Self {
         Self {
             body,
+            features,
             dropout: Dropout::new(dropout),
             classes,
         }
@@ -33,6 +35,7 @@ impl Network {
     pub fn forward(&mut self, x: Tensor, pass: &mut Pass) -> Result<Tensor> {
         let x = as_computed(x, pass)?;
         let x = self.body.forward(x, pass)?;
+        let x = self.features.forward(x, pass)?;
         let x = self.dropout.forward(x, pass)?;
         self.classes.forward(x, pass)
     }
@@ -44,15 +47,25 @@ impl Network {
             dy = self.dropout.backward(it, true, pass)?;
         }
         if let Some(it) = dy {
+            dy = self.features.backward(it, true, pass)?;
+        }
+        if let Some(it) = dy {
             self.body.backward(it, false, pass)?;
         }
         Ok(())
+    }
+
+    /// What the body makes of pictures in inference mode, `[n, channels]`: what a foreign head was trained on.
+    pub fn pooled(&mut self, x: Tensor, pass: &mut Pass) -> Result<Tensor> {
+        let x = as_computed(x, pass)?;
+        self.body.infer(x, pass)
     }
 
     /// Features and logits in inference mode. Give both back to `pass` after reading them.
     pub fn infer(&mut self, x: Tensor, pass: &mut Pass) -> Result<Output> {
         let x = as_computed(x, pass)?;
         let x = self.body.infer(x, pass)?;
+        let x = self.features.infer(x, pass)?;
         // The class layer reuses the memory of what it is given.
         let features = x.copy()?;
         let logits = self.classes.infer(x, pass)?;
@@ -62,6 +75,7 @@ impl Network {
     /// Shows every named value, in a fixed order.
     pub fn visit(&mut self, visitor: &mut Visitor<'_>) -> Result<()> {
         self.body.visit("", visitor)?;
+        self.features.visit("features.", visitor)?;
         self.classes.visit("classes.", visitor)
     }
 }
@@ -72,4 +86,28 @@ fn as_computed(x: Tensor, pass: &Pass) -> Result<Tensor> {
         return x.permute((0, 3, 1, 2))?.contiguous();
     }
     Ok(x)
+}
+
+/// As a layer, a network is its logits.
+impl Layer for Network {
+    fn forward(&mut self, x: Tensor, pass: &mut Pass) -> Result<Tensor> {
+        Self::forward(self, x, pass)
+    }
+
+    fn backward(&mut self, dy: Tensor, _wanted: bool, pass: &mut Pass) -> Result<Option<Tensor>> {
+        Self::backward(self, dy, pass)?;
+        Ok(None)
+    }
+
+    fn infer(&mut self, x: Tensor, pass: &mut Pass) -> Result<Tensor> {
+        let output = Self::infer(self, x, pass)?;
+        pass.give(output.features);
+        Ok(output.logits)
+    }
+
+    fn visit(&mut self, prefix: &str, visitor: &mut Visitor<'_>) -> Result<()> {
+        Self::visit(self, &mut |name, slot| {
+            visitor(&format!("{prefix}{name}"), slot)
+        })
+    }
 }
