@@ -1,11 +1,6 @@
 //! Layers of pictures (padding of both kinds, biases, pools, upsampling, skip connections) against their
 //! definitions in `f64`, as in `gradients.rs`.
 
-#![expect(
-    clippy::many_single_char_names,
-    reason = "n, h, w, c, o are what the field calls the sides"
-)]
-
 mod support;
 
 use candle_core::{Device, Tensor};
