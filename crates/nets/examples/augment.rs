@@ -3,6 +3,11 @@
 //! `cargo run --release -p cellmill-nets --example augment -- [SIDE] [PICTURES]`; the number of threads is rayon's
 //! (`RAYON_NUM_THREADS`).
 
+#![expect(
+    clippy::print_stdout,
+    reason = "a program that prints what it measured"
+)]
+
 use std::time::Instant;
 
 use cellmill_nets::rng::{Purpose, Rng};
