@@ -20,8 +20,11 @@ pub struct ModelSpec {
     pub architecture: Architecture,
     /// Whether the network sees pictures in grey.
     pub gray: bool,
-    /// Of the pictures that it was trained on.
+    /// Of the pictures that it was trained on, or that its first weights were.
     pub normalisation: Normalisation,
+    /// Fingerprint of the weights that its training began with, if they were not fresh.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pretrained: Option<String>,
 }
 
 /// The version of [`ModelSpec`] that is written and read.
@@ -36,12 +39,7 @@ impl ModelSpec {
                 self.v
             ));
         }
-        let Normalisation { mean, deviation } = self.normalisation;
-        if !mean.iter().all(|it| it.is_finite())
-            || !deviation.iter().all(|it| it.is_finite() && *it > 0.0)
-        {
-            problems.push("normalisation needs finite means and deviations above 0".to_owned());
-        }
+        problems.extend(self.normalisation.problems());
         problems
     }
 }
@@ -143,6 +141,10 @@ impl Classifier {
 
     pub const fn spec(&self) -> &ModelSpec {
         &self.spec
+    }
+
+    pub(crate) fn network_mut(&mut self) -> &mut Network {
+        &mut self.network
     }
 
     /// Scores all samples, `batch` at a time.

@@ -84,7 +84,8 @@ impl Device {
         // Opening is the only honest question: what candle says before is what it was built with.
         let candle = candle_core::Device::new_cuda(number).map_err(|it| DeviceError::Absent {
             device: self,
-            reason: it.to_string(),
+            // The rest is where in candle it was noticed.
+            reason: it.to_string().lines().next().unwrap_or_default().to_owned(),
         })?;
         Ok(OpenDevice {
             device: self,

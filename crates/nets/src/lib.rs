@@ -22,6 +22,7 @@ mod state;
 mod threshold;
 mod trainer;
 mod view;
+pub mod weights;
 
 pub use augment::Augment;
 pub use baseline::{FitOptions, HISTOGRAM_LEN, LogisticRegression, histogram, histograms};

@@ -62,6 +62,14 @@ struct Step {
     root: f32,
 }
 
+/// How a parameter moves in a step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pace {
+    pub rate: f64,
+    /// Steps in which the parameter rested before it began to move.
+    pub since: u64,
+}
+
 impl AdamW {
     pub const fn new(weight_decay: f64) -> Self {
         Self {
@@ -73,9 +81,22 @@ impl AdamW {
 
     /// Moves every parameter against its gradient.
     pub fn step(&mut self, network: &mut dyn Layer, learning_rate: f64) -> Result<()> {
+        let pace = Pace {
+            rate: learning_rate,
+            since: 0,
+        };
+        self.step_by(network, &|_| Some(pace))
+    }
+
+    /// Moves each parameter as told by its name; those without a pace rest.
+    pub fn step_by(
+        &mut self,
+        network: &mut dyn Layer,
+        pace: &dyn Fn(&str) -> Option<Pace>,
+    ) -> Result<()> {
         self.steps += 1;
         let mut at = 0;
-        network.visit("", &mut |_, slot| {
+        network.visit("", &mut |name, slot| {
             let Slot::Parameter(parameter) = slot else {
                 return Ok(());
             };
@@ -84,17 +105,21 @@ impl AdamW {
                 self.moments.push([zeros.clone(), zeros]);
             }
             at += 1;
-            self.update(at - 1, parameter, learning_rate)
+            match pace(name) {
+                Some(pace) => self.update(at - 1, parameter, pace),
+                None => Ok(()),
+            }
         })
     }
 
-    fn update(&mut self, at: usize, parameter: &mut Parameter, learning_rate: f64) -> Result<()> {
+    fn update(&mut self, at: usize, parameter: &mut Parameter, pace: Pace) -> Result<()> {
         let decay = if parameter.decay {
             self.weight_decay
         } else {
             0.0
         };
-        let correction = |beta: f64| 1.0 - beta.powf(self.steps as f64);
+        let learning_rate = pace.rate;
+        let correction = |beta: f64| 1.0 - beta.powf((self.steps - pace.since) as f64);
         let step = Step {
             keep: (1.0 - learning_rate * decay) as f32,
             rate: (learning_rate / correction(BETAS[0])) as f32,
@@ -219,7 +244,11 @@ mod tests {
                 for _ in 0..case.steps {
                     fill(&parameter.gradient);
                     adam.steps += 1;
-                    adam.update(0, &mut parameter, case.peak).unwrap();
+                    let pace = Pace {
+                        rate: case.peak,
+                        since: 0,
+                    };
+                    adam.update(0, &mut parameter, pace).unwrap();
                 }
                 for (found, expected) in read(&parameter.value).unwrap().iter().zip(expected) {
                     assert!((found - expected).abs() < 1e-6, "{found} {expected}");

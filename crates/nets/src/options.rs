@@ -3,6 +3,8 @@
 use crate::augment::Augment;
 use crate::loss::ClassWeights;
 use crate::models::{Architecture, Family, Scale};
+use crate::samples::Normalisation;
+use crate::weights::{self, Foreign, WeightsError};
 use serde::{Deserialize, Serialize};
 
 /// The settings of a training. Their defaults and the reasons for them stand in `design.md`.
@@ -35,6 +37,15 @@ pub struct TrainOptions {
     pub patience: Option<u32>,
     /// Train on, and later see, pictures in grey.
     pub gray: bool,
+    /// Fingerprint of the weights that the training begins with; fresh ones without it.
+    pub pretrained: Option<String>,
+    /// What the weights want of pictures; measured on the training part without it.
+    pub normalisation: Option<Normalisation>,
+    /// Learning rate of the body as a part of the head's: weights that know something move less than fresh ones. At
+    /// 0 the body stays as it is.
+    pub body_rate: f64,
+    /// Epochs at first in which the head learns alone.
+    pub head_epochs: u32,
 }
 
 impl Default for TrainOptions {
@@ -57,6 +68,10 @@ impl Default for TrainOptions {
             seed: 0,
             patience: None,
             gray: false,
+            pretrained: None,
+            normalisation: None,
+            body_rate: 1.0,
+            head_epochs: 0,
         }
     }
 }
@@ -70,6 +85,20 @@ impl TrainOptions {
             n_classes: self.n_classes,
             features: self.features,
         }
+    }
+
+    /// The settings for a training that begins with these weights, or why the weights do not fit. Training and
+    /// resuming both take them.
+    pub fn with_weights(self, foreign: &Foreign) -> Result<Self, WeightsError> {
+        let device = candle_core::Device::Cpu;
+        let fresh = self.architecture().build(0.0, 0, &device);
+        let mut network = fresh.map_err(WeightsError::Network)?;
+        let report = weights::load_into(&mut network, foreign, self.family)?;
+        Ok(Self {
+            pretrained: Some(foreign.fingerprint().to_owned()),
+            normalisation: self.normalisation.or(report.normalisation),
+            ..self
+        })
     }
 
     /// Everything that is wrong with the settings, a line each.
@@ -94,12 +123,22 @@ impl TrainOptions {
         );
         check("label_smoothing", self.label_smoothing, 0.0, 0.9);
         check("dropout", self.dropout, 0.0, 0.95);
+        check("body_rate", self.body_rate, 0.0, 1.0);
+        check(
+            "head_epochs",
+            f64::from(self.head_epochs),
+            0.0,
+            f64::from(self.epochs),
+        );
         check(
             "patience",
             f64::from(self.patience.unwrap_or(1)),
             1.0,
             10_000.0,
         );
+        if let Some(it) = &self.normalisation {
+            problems.extend(it.problems());
+        }
         problems
     }
 

@@ -187,6 +187,15 @@ pub fn grey(pixels: &mut [u8]) {
 }
 
 impl Normalisation {
+    /// Everything that is wrong with it, a line each.
+    pub(crate) fn problems(&self) -> Option<String> {
+        let Self { mean, deviation } = self;
+        let is_right = mean.iter().all(|it| it.is_finite())
+            && deviation.iter().all(|it| it.is_finite() && *it > 0.0);
+        let text = "normalisation needs finite means and deviations above 0";
+        (!is_right).then(|| text.to_owned())
+    }
+
     /// Puts pictures into the form that networks see.
     pub(crate) fn apply(&self, pixels: &[u8], out: &mut [f32]) {
         let table = self.table();

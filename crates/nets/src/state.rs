@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 pub(crate) type Named = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
 /// The one key of a file's metadata. More than one would be written in random order.
-const METADATA: &str = "cellmill";
+pub(crate) const METADATA: &str = "cellmill";
 
 /// Larger files are refused unread; the largest network of this crate has 30 MB.
 const MAX_BYTES: usize = 1 << 30;

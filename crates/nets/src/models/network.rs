@@ -21,6 +21,14 @@ pub struct Output {
     pub logits: Tensor,
 }
 
+/// Whether a value belongs to the head, which is made anew for other classes.
+pub(crate) fn is_head(name: &str) -> bool {
+    name.starts_with(FEATURES) || name.starts_with(CLASSES)
+}
+
+const FEATURES: &str = "features.";
+const CLASSES: &str = "classes.";
+
 impl Network {
     pub(super) fn new(body: Chain, features: Block, dropout: f64, classes: Linear) -> Self {
         Self {
@@ -35,6 +43,16 @@ impl Network {
     pub fn forward(&mut self, x: Tensor, pass: &mut Pass) -> Result<Tensor> {
         let x = as_computed(x, pass)?;
         let x = self.body.forward(x, pass)?;
+        self.head(x, pass)
+    }
+
+    /// The same while the body rests: it answers as in inference, and keeps nothing.
+    pub fn forward_head(&mut self, x: Tensor, pass: &mut Pass) -> Result<Tensor> {
+        let x = self.pooled(x, pass)?;
+        self.head(x, pass)
+    }
+
+    fn head(&mut self, x: Tensor, pass: &mut Pass) -> Result<Tensor> {
         let x = self.features.forward(x, pass)?;
         let x = self.dropout.forward(x, pass)?;
         self.classes.forward(x, pass)
@@ -42,17 +60,31 @@ impl Network {
 
     /// Sets the gradient of every parameter, from the loss's gradient in the logits.
     pub fn backward(&mut self, dy: Tensor, pass: &mut Pass) -> Result<()> {
+        if let Some(dy) = self.backward_through_head(dy, true, pass)? {
+            self.body.backward(dy, false, pass)?;
+        }
+        Ok(())
+    }
+
+    /// The same for the head alone, after [`Self::forward_head`].
+    pub fn backward_head(&mut self, dy: Tensor, pass: &mut Pass) -> Result<()> {
+        self.backward_through_head(dy, false, pass).map(drop)
+    }
+
+    fn backward_through_head(
+        &mut self,
+        dy: Tensor,
+        wanted: bool,
+        pass: &mut Pass,
+    ) -> Result<Option<Tensor>> {
         let mut dy = self.classes.backward(dy, true, pass)?;
         if let Some(it) = dy {
             dy = self.dropout.backward(it, true, pass)?;
         }
-        if let Some(it) = dy {
-            dy = self.features.backward(it, true, pass)?;
+        match dy {
+            Some(dy) => self.features.backward(dy, wanted, pass),
+            None => Ok(None),
         }
-        if let Some(it) = dy {
-            self.body.backward(it, false, pass)?;
-        }
-        Ok(())
     }
 
     /// What the body makes of pictures in inference mode, `[n, channels]`: what a foreign head was trained on.
@@ -75,8 +107,8 @@ impl Network {
     /// Shows every named value, in a fixed order.
     pub fn visit(&mut self, visitor: &mut Visitor<'_>) -> Result<()> {
         self.body.visit("", visitor)?;
-        self.features.visit("features.", visitor)?;
-        self.classes.visit("classes.", visitor)
+        self.features.visit(FEATURES, visitor)?;
+        self.classes.visit(CLASSES, visitor)
     }
 }
 

@@ -151,7 +151,7 @@ impl Trainer {
         device: &OpenDevice,
         checkpoint: &[u8],
     ) -> Result<Self, TrainError> {
-        let mut it = Self::new(options, train, validation, device)?;
+        let mut it = Self::start(options, train, validation, device)?;
         let (file, text) = state::parse(checkpoint).map_err(TrainError::Checkpoint)?;
         let description: Description = serde_json::from_str(&text).map_err(|error| {
             TrainError::Checkpoint(FileError::Description {

@@ -2,6 +2,7 @@
 
 use crate::options::OptionsError;
 use crate::state::FileError;
+use crate::weights::WeightsError;
 
 /// Why a training can't begin or go on.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +51,12 @@ pub enum TrainError {
         "the checkpoint belongs to another training: {what} differ\nhint: start anew, or resume with what it was started with"
     )]
     OtherTraining { what: &'static str },
+    #[error("the weights to begin with can't be used")]
+    Weights(#[source] WeightsError),
+    #[error(
+        "the settings name other weights to begin with than those that were given\nhint: take the settings of `TrainOptions::with_weights`"
+    )]
+    OtherWeights,
     #[error("the network could not compute")]
     Network(#[source] candle_core::Error),
 }

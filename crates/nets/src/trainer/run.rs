@@ -14,6 +14,7 @@ use crate::optimiser::{AdamW, learning_rate};
 use crate::options::TrainOptions;
 use crate::samples::{Normalisation, Samples};
 use crate::state::{self, Named};
+use crate::weights::{self, Foreign};
 use candle_core::Tensor;
 use cellmill_core::metrics::Confusion;
 use serde::{Deserialize, Serialize};
@@ -92,6 +93,35 @@ impl Trainer {
         validation: Samples,
         device: &OpenDevice,
     ) -> Result<Self, TrainError> {
+        if options.pretrained.is_some() {
+            return Err(TrainError::OtherWeights);
+        }
+        Self::start(options, train, validation, device)
+    }
+
+    /// Begins with the weights that the settings name: those of [`TrainOptions::with_weights`].
+    pub fn with_weights(
+        options: TrainOptions,
+        train: Samples,
+        validation: Samples,
+        device: &OpenDevice,
+        foreign: &Foreign,
+    ) -> Result<Self, TrainError> {
+        if options.pretrained.as_deref() != Some(foreign.fingerprint()) {
+            return Err(TrainError::OtherWeights);
+        }
+        let family = options.family;
+        let mut it = Self::start(options, train, validation, device)?;
+        weights::load_into(&mut it.network, foreign, family).map_err(TrainError::Weights)?;
+        Ok(it)
+    }
+
+    pub(super) fn start(
+        options: TrainOptions,
+        train: Samples,
+        validation: Samples,
+        device: &OpenDevice,
+    ) -> Result<Self, TrainError> {
         options.check()?;
         check_part("training", &train, &options)?;
         check_part("validation", &validation, &options)?;
@@ -115,7 +145,9 @@ impl Trainer {
             device: device.clone(),
             pass: device.pass(options.seed),
             optimiser: AdamW::new(options.weight_decay),
-            normalisation: train.normalisation(),
+            normalisation: options
+                .normalisation
+                .unwrap_or_else(|| train.normalisation()),
             class_weights: options.class_weights.of(&train.counts(options.n_classes)),
             epoch: 0,
             best: None,
@@ -235,6 +267,7 @@ impl Trainer {
             }
             let mut stepper = Stepper {
                 options: &self.options,
+                head_steps: u64::from(self.options.head_epochs) * n_steps as u64,
                 class_weights: &self.class_weights,
                 network: &mut self.network,
                 pass: &mut self.pass,
@@ -347,6 +380,7 @@ impl Trainer {
             architecture: self.options.architecture(),
             gray: self.options.gray,
             normalisation: self.normalisation,
+            pretrained: self.options.pretrained,
         };
         Ok(Classifier::new(spec, self.network, &self.device))
     }

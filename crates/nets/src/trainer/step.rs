@@ -5,14 +5,16 @@ use crate::classifier::argmax;
 use crate::layers::Pass;
 use crate::layers::values::{fill, read};
 use crate::loss::cross_entropy;
-use crate::models::Network;
-use crate::optimiser::AdamW;
+use crate::models::{self, Network};
+use crate::optimiser::{AdamW, Pace};
 use crate::options::TrainOptions;
 use candle_core::{Result, Tensor};
 
 /// What a step moves and what it needs.
 pub(super) struct Stepper<'a> {
     pub(super) options: &'a TrainOptions,
+    /// Steps at first in which the head learns alone.
+    pub(super) head_steps: u64,
     pub(super) class_weights: &'a [f32],
     pub(super) network: &'a mut Network,
     pub(super) pass: &'a mut Pass,
@@ -25,7 +27,12 @@ impl Stepper<'_> {
     pub(super) fn step(&mut self, x: Tensor, labels: &[usize], rate: f64) -> Result<(f64, usize)> {
         self.pass.step = self.optimiser.steps;
         let begun = self.clock.now();
-        let mut logits = self.network.forward(x, self.pass)?;
+        let body_rests = self.body(rate).is_none();
+        let mut logits = if body_rests {
+            self.network.forward_head(x, self.pass)?
+        } else {
+            self.network.forward(x, self.pass)?
+        };
         let (loss, n_right) = {
             let values = read(&logits)?;
             let rows = values.chunks_exact(self.options.n_classes).zip(labels);
@@ -39,11 +46,27 @@ impl Stepper<'_> {
         let begun = self.clock.took(Part::Forward, begun);
         if loss.value.is_finite() {
             fill(&mut logits, |it| it.copy_from_slice(&loss.gradient))?;
-            self.network.backward(logits, self.pass)?;
+            if body_rests {
+                self.network.backward_head(logits, self.pass)?;
+            } else {
+                self.network.backward(logits, self.pass)?;
+            }
             let begun = self.clock.took(Part::Backward, begun);
-            self.optimiser.step(self.network, rate)?;
+            let (body, head) = (self.body(rate), Some(Pace { rate, since: 0 }));
+            let pace = |name: &str| if models::is_head(name) { head } else { body };
+            self.optimiser.step_by(self.network, &pace)?;
             self.clock.took(Part::Optimiser, begun);
         }
         Ok((loss.value, n_right))
+    }
+
+    /// How the body moves in this step, if it does.
+    fn body(&self, rate: f64) -> Option<Pace> {
+        let (since, part) = (self.head_steps, self.options.body_rate);
+        let moves = self.pass.step >= since && part > 0.0;
+        moves.then_some(Pace {
+            rate: rate * part,
+            since,
+        })
     }
 }
