@@ -98,6 +98,7 @@ fn training(name: &str, types: &[u32]) -> Submission {
         network: quick(),
         propose_for: None,
         shuffle_labels: false,
+        profile: false,
     };
     let keys = ProjectKeys {
         did: 1,

@@ -15,7 +15,9 @@ use cellmill_nets::{
 };
 use cellmill_worker::{Cause, Failure};
 
-pub(crate) use cellmill_nets::{Samples, TrainOptions, instruction_set};
+pub(crate) use cellmill_nets::{
+    Profile, ProfilePart as Part, Samples, TraceEvent, TrainOptions, instruction_set,
+};
 
 /// Pictures that are computed at once: enough to keep all threads busy.
 const BATCH: usize = 128;
@@ -127,7 +129,7 @@ pub(crate) fn options(parameters: &TrainParameters) -> Result<TrainOptions, Fail
         features: settings.features as usize,
         epochs: settings.epochs,
         batch: settings.batch as usize,
-        learning_rate: settings.learning_rate,
+        learning_rate: settings.learning_rate.unwrap_or(3e-3),
         weight_decay: settings.weight_decay,
         // A warm-up longer than the training would never end.
         warm_up_epochs: (settings.warm_up_epochs.round() as u32).min(settings.epochs),
@@ -138,6 +140,8 @@ pub(crate) fn options(parameters: &TrainParameters) -> Result<TrainOptions, Fail
         seed: parameters.seed,
         patience: settings.patience,
         gray: settings.gray,
+        ema: settings.ema,
+        mixup: settings.mixup,
     };
     problems.extend(options.problems());
     if problems.is_empty() {
@@ -185,6 +189,9 @@ pub(crate) struct Learned {
     pub(crate) best_epoch: u32,
     /// Why not all epochs were run.
     pub(crate) ended_early: Option<&'static str>,
+    pub(crate) profile: Profile,
+    /// Of single steps, when they were kept.
+    pub(crate) trace: Vec<TraceEvent>,
 }
 
 impl Training {
@@ -215,6 +222,11 @@ impl Training {
 
     pub(crate) const fn epochs_done(&self) -> u32 {
         self.0.epochs_done()
+    }
+
+    /// Keeps what each step took, from now on.
+    pub(crate) fn keep_trace(&mut self) {
+        self.0.keep_trace();
     }
 
     /// Is the last epoch done the best so far?
@@ -265,6 +277,8 @@ impl Training {
         Ok(Learned {
             best_epoch: self.0.best_epoch().unwrap_or(0),
             epochs: self.0.reports().iter().map(figures).collect(),
+            profile: *self.0.profile(),
+            trace: self.0.trace().to_vec(),
             network: Network(self.0.finish()?),
             ended_early: early.filter(|_| !is_whole),
         })
@@ -399,6 +413,7 @@ mod tests {
             network: NetworkSettings::default(),
             propose_for: None,
             shuffle_labels: false,
+            profile: false,
         };
         let made = options(&parameters).unwrap();
         assert_eq!((made.side, made.n_classes, made.seed), (48, 3, 9));

@@ -259,6 +259,7 @@ pub(crate) fn training(types: &[u32]) -> TrainParameters {
         },
         propose_for: None,
         shuffle_labels: false,
+        profile: false,
     }
 }
 

@@ -147,6 +147,9 @@ pub struct TrainingFacts {
     pub split_unit: String,
     pub seed: u64,
     pub settings: NetworkSettings,
+    /// The weights that it began with; absent: fresh ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<WeightsFacts>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub merge: Vec<MergedClass>,
     pub n_train: u64,
@@ -247,6 +250,71 @@ pub struct TrainReport {
     /// Of a periodic training: the model in use, judged by the same test part.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rival: Option<Rival>,
+    /// Of a search: every network that was tried, the chosen one first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub candidates: Vec<Candidate>,
+    /// Where the time went, when somebody asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<TrainProfile>,
+}
+
+/// Weights from elsewhere that a training began with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WeightsFacts {
+    /// Of the file, lower-case hex.
+    pub sha256: String,
+    /// Its key.
+    pub file: String,
+    /// What it was found to be: `PyTorch`, `safetensors`, `Keras`.
+    pub source: String,
+    /// Values that were taken over.
+    pub n_values: u64,
+}
+
+/// A network that a search tried.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Candidate {
+    pub family: String,
+    pub scale: String,
+    /// It began with the weights that were given.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pretrained: bool,
+    /// Epochs that it was trained; 0: it was left out.
+    pub epochs: u32,
+    /// The epoch of the figures, from 1.
+    pub best_epoch: u32,
+    /// Of its best epoch on the validation part.
+    pub macro_f1: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss: Option<f64>,
+    /// `chosen`, or why not: `worse than half after 4 epochs`, `left out: ...`.
+    pub outcome: String,
+}
+
+/// Where the time of a training went: that of the attempt that ended it, and of epochs before a resume.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TrainProfile {
+    pub parts: Vec<ProfilePart>,
+    /// Pictures that were learned from, each as often as it was.
+    pub pictures: u64,
+    pub steps: u64,
+    /// Reading, decoding and all passes over the training part, without validation.
+    pub seconds: f64,
+    /// Pictures in that time.
+    pub images_per_s: f64,
+    /// Pictures in the time of forward, backward and optimiser.
+    pub compute_only_images_per_s: f64,
+}
+
+/// One part of a [`TrainProfile`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProfilePart {
+    /// `read`, `decode`, `augment`, `wait`, `forward`, `backward`, `optimiser`, `validate`
+    pub name: String,
+    pub seconds: f64,
+    /// It went on beside other parts.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub beside: bool,
 }
 
 /// The model in use that a proposed one is compared with.

@@ -32,6 +32,9 @@ pub struct TrainParameters {
     /// Labels dealt out at random among the cells: a check that nothing but the labels is learned.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub shuffle_labels: bool,
+    /// The report tells where the time went, and a trace of steps is left.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub profile: bool,
 }
 
 /// One class made of several: `negative` = 1, 5.
@@ -47,9 +50,9 @@ pub struct MergedClass {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NetworkSettings {
-    /// `mobilenet`
+    /// `mobilenet`, `efficientnet_lite0`, `resnet18`, `resnet34`, `vgg11`, `vgg16`; or `auto`: several are tried.
     pub family: String,
-    /// `small`, `normal`, `big`
+    /// `small`, `normal`, `big`. With `auto`: the largest that is tried.
     pub scale: String,
     /// Width of the layer before the classes.
     pub features: u32,
@@ -58,7 +61,9 @@ pub struct NetworkSettings {
     pub epochs: u32,
     /// Cells of one step.
     pub batch: u32,
-    pub learning_rate: f64,
+    /// The highest; `None`: the one that suits the family.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub learning_rate: Option<f64>,
     pub weight_decay: f64,
     pub warm_up_epochs: f64,
     pub label_smoothing: f64,
@@ -69,6 +74,23 @@ pub struct NetworkSettings {
     pub dropout: f64,
     /// Ends after this many epochs without a better one.
     pub patience: Option<u32>,
+    /// The weights are averaged over steps with this decay, and the average is what is judged and kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ema: Option<f64>,
+    /// Pairs of pictures are mixed, by shares drawn from Beta(this, this); 0: they are not.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub mixup: f64,
+    /// Key of a file of weights from elsewhere that the training begins with: `modules/weights/<sha256>.<ending>`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights: Option<String>,
+    /// With such weights: what they learn with, as a part of the learning rate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body_rate: Option<f64>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(it: &f64) -> bool {
+    it.abs() <= 0.0
 }
 
 impl Default for NetworkSettings {
@@ -80,7 +102,7 @@ impl Default for NetworkSettings {
             gray: false,
             epochs: 30,
             batch: 64,
-            learning_rate: 3e-3,
+            learning_rate: None,
             weight_decay: 0.05,
             warm_up_epochs: 1.0,
             label_smoothing: 0.1,
@@ -88,6 +110,10 @@ impl Default for NetworkSettings {
             augment: true,
             dropout: 0.2,
             patience: None,
+            ema: None,
+            mixup: 0.0,
+            weights: None,
+            body_rate: None,
         }
     }
 }
@@ -166,6 +192,7 @@ mod tests {
             network: NetworkSettings::default(),
             propose_for: None,
             shuffle_labels: false,
+            profile: false,
         }
     }
 
@@ -196,5 +223,16 @@ mod tests {
             merged()
         );
         assert!(serde_json::from_str::<NetworkSettings>(r#"{"epoch":1}"#).is_err());
+    }
+
+    /// What an older program wrote is read, and what it would not know is left out where nobody asked for it.
+    #[test]
+    fn settings_that_nobody_chose_are_not_written() {
+        let text = serde_json::to_string(&NetworkSettings::default()).unwrap();
+        for name in ["ema", "mixup", "weights", "body_rate", "learning_rate"] {
+            assert!(!text.contains(name), "{text}");
+        }
+        let old: NetworkSettings = serde_json::from_str(r#"{"learning_rate":0.003}"#).unwrap();
+        assert_eq!(old.learning_rate, Some(0.003));
     }
 }

@@ -33,7 +33,7 @@ pub use classifier::{Classifier, ModelSpec, PredictError, Scored};
 pub use device::{Device, DeviceError, OpenDevice};
 pub use kernels::instruction_set;
 pub use layers::Precision;
-pub use loss::{ClassWeights, Loss, cross_entropy};
+pub use loss::{ClassWeights, Loss, MixedLabel, cross_entropy, mixed_cross_entropy};
 pub use models::{Architecture, Family, Scale};
 pub use optimiser::{AdamW, learning_rate};
 pub use options::{OptionsError, TrainOptions};

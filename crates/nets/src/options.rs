@@ -46,6 +46,11 @@ pub struct TrainOptions {
     pub body_rate: f64,
     /// Epochs at first in which the head learns alone.
     pub head_epochs: u32,
+    /// The weights are averaged over steps with this decay (less in the first steps), and the average is what is
+    /// validated and kept.
+    pub ema: Option<f64>,
+    /// Pairs of pictures are mixed (Zhang et al. 2018) by shares of Beta(this, this); 0 switches it off.
+    pub mixup: f64,
 }
 
 impl Default for TrainOptions {
@@ -72,6 +77,8 @@ impl Default for TrainOptions {
             normalisation: None,
             body_rate: 1.0,
             head_epochs: 0,
+            ema: None,
+            mixup: 0.0,
         }
     }
 }
@@ -130,6 +137,8 @@ impl TrainOptions {
             0.0,
             f64::from(self.epochs),
         );
+        check("ema", self.ema.unwrap_or(0.5), 0.5, 1.0 - 1e-9);
+        check("mixup", self.mixup, 0.0, 2.0);
         check(
             "patience",
             f64::from(self.patience.unwrap_or(1)),

@@ -14,6 +14,8 @@ pub enum Purpose {
     Dropout = 3,
     /// How one sample is changed in one epoch.
     Augment = 4,
+    /// With which picture one is mixed, and how much of it stays.
+    Mixup = 6,
     /// Made-up data of tests, examples and measurements.
     Synthetic = 5,
 }
@@ -78,6 +80,20 @@ impl Rng {
         radius * (TAU * self.uniform()).cos()
     }
 
+    /// A draw of Beta(`shape`, `shape`), whose shape is above 0: about 1/2 for large ones, near 0 and 1 for small ones
+    /// (Jöhnk 1964; with logarithms, since powers of small draws are 0). Large shapes take many tries.
+    pub fn symmetric_beta(&mut self, shape: f64) -> f64 {
+        loop {
+            let mut log = || (1.0 - self.uniform()).ln() / shape;
+            let (a, b) = (log(), log());
+            let larger = a.max(b);
+            let sum = larger + ((a - larger).exp() + (b - larger).exp()).ln();
+            if sum <= 0.0 {
+                return (a - sum).exp();
+            }
+        }
+    }
+
     /// The numbers below `n` in random order (Fisher and Yates).
     pub fn permutation(&mut self, n: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..n).collect();
@@ -125,6 +141,24 @@ mod tests {
         assert!((square(&uniform) - 1.0 / 3.0).abs() < 0.0106);
         assert!(mean(&normal).abs() < 0.036);
         assert!((square(&normal) - 1.0).abs() < 0.05);
+    }
+
+    /// Beta(a, a) has mean 1/2 and variance 1 / (4 (2 a + 1)); the bounds are five standard errors of 20,000 draws.
+    #[test]
+    fn beta_draws_have_their_mean_and_variance() {
+        for shape in [0.01, 0.2, 1.0, 2.0] {
+            let mut rng = stream(4, Purpose::Synthetic, [0, 0]);
+            let draws: Vec<f64> = (0..20_000).map(|_| rng.symmetric_beta(shape)).collect();
+            let mean = draws.iter().sum::<f64>() / 20_000.0;
+            let variance = draws.iter().map(|it| (it - 0.5).powi(2)).sum::<f64>() / 20_000.0;
+            let expected = 0.25 / (2.0 * shape + 1.0);
+            assert!(
+                (mean - 0.5).abs() < 5.0 * (expected / 20_000.0).sqrt(),
+                "{mean}"
+            );
+            assert!((variance - expected).abs() < 0.006, "{variance} {expected}");
+            assert!(draws.iter().all(|it| (0.0..=1.0).contains(it)));
+        }
     }
 
     #[test]

@@ -4,8 +4,8 @@
 
 use cellmill_nets::rng::{Purpose, Rng};
 use cellmill_nets::{
-    Augment, ClassWeights, Classifier, Device, EpochReport, OpenDevice, Samples, Scored,
-    StepReport, TrainError, TrainOptions, Trainer,
+    Augment, ClassWeights, Classifier, Device, EpochReport, OpenDevice, ProfilePart, Samples,
+    Scored, StepReport, TrainError, TrainOptions, Trainer,
 };
 use std::ops::ControlFlow;
 
@@ -163,6 +163,62 @@ fn a_resumed_training_ends_as_the_uninterrupted_one() {
             "stopped after {stop}"
         );
     }
+}
+
+/// What is judged and kept is the average, which is another network than the last step left; a training with averages
+/// and mixed pictures repeats, resumes and is taken back to the bit like any other.
+#[test]
+fn averages_and_mixed_pictures_resume_to_the_same_bits() {
+    let it = TrainOptions {
+        ema: Some(0.9),
+        mixup: 0.4,
+        ..options()
+    };
+    let expected = trained(&it);
+    let plain = TrainOptions {
+        ema: None,
+        ..it.clone()
+    };
+    assert_ne!(expected.1, trained(&plain).1);
+    let loss = |it: &EpochReport| it.train_loss.to_bits();
+    let losses: Vec<u64> = expected.0.iter().map(loss).collect();
+    let plain: Vec<u64> = trained(&plain).0.iter().map(loss).collect();
+    assert_eq!(losses, plain, "the average does not touch what is learned");
+    assert_ne!(
+        plain,
+        trained(&options()).0.iter().map(loss).collect::<Vec<_>>()
+    );
+    let data = || (blobs(90, 16, 1), blobs(30, 16, 2));
+    let (train, validation) = data();
+    let mut first = Trainer::new(it.clone(), train, validation, &cpu()).unwrap();
+    let mut reports = vec![first.epoch(&mut go_on).unwrap().unwrap()];
+    let broken_off = first.epoch(&mut |it| match it.step {
+        3 => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    });
+    assert_eq!(broken_off.unwrap(), None);
+    let checkpoint = first.checkpoint().unwrap();
+    let (train, validation) = data();
+    let second = Trainer::resume(it, train, validation, &cpu(), &checkpoint).unwrap();
+    let (rest, bytes) = finish(second);
+    reports.extend(rest);
+    assert_eq!((reports, bytes), expected);
+}
+
+#[test]
+fn the_profile_adds_up_and_an_epoch_taken_back_is_not_in_it() {
+    let mut trainer = Trainer::new(options(), blobs(90, 16, 1), blobs(30, 16, 2), &cpu()).unwrap();
+    trainer.keep_trace();
+    trainer.epoch(&mut go_on).unwrap();
+    let profile = *trainer.profile();
+    assert_eq!((profile.pictures, profile.steps), (90, 6));
+    assert!(profile.computed() <= profile.looped() && profile.looped() <= trainer.spent());
+    let n_of = |part: ProfilePart| trainer.trace().iter().filter(|it| it.part == part).count();
+    assert_eq!(n_of(ProfilePart::Forward), 6);
+    assert_eq!(n_of(ProfilePart::Augment), 5, "beside the steps before");
+    assert_eq!(n_of(ProfilePart::Validate), 1);
+    trainer.epoch(&mut |_| ControlFlow::Break(())).unwrap();
+    assert_eq!(*trainer.profile(), profile);
 }
 
 #[test]

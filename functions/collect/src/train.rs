@@ -43,6 +43,7 @@ pub(crate) async fn write(
         ("test_labels", ProjectFile::Labels(ProjectFolder::Test)),
         ("curves", ProjectFile::Curves),
         ("confusion", ProjectFile::Confusion),
+        ("trace", ProjectFile::Trace),
         ("log", ProjectFile::Log),
     ] {
         let Some(found) = output(&unit, name) else {

@@ -265,6 +265,7 @@ async fn submit(
         network: network_for(labelled.n()),
         propose_for: Some(name.clone()),
         shuffle_labels: false,
+        profile: false,
     };
     let model = ModelKey::of_number(ModelKind::Classifier, mid);
     let project = ProjectKeys {

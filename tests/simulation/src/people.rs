@@ -88,6 +88,7 @@ async fn submit_project(api: &Api, name: &JobName) -> u16 {
             network: NetworkSettings::default(),
             propose_for: None,
             shuffle_labels: false,
+            profile: false,
         })
     } else {
         JobParameters::Predict(PredictParameters {

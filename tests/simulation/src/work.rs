@@ -207,6 +207,8 @@ async fn train(world: &World, unit: &Unit, context: &mut Context) -> Result<Outc
         epochs: Vec::new(),
         card: ModelCard::of_file(MODEL, file, model.len() as u64, sha256),
         rival: None,
+        candidates: Vec::new(),
+        profile: None,
     };
     let report = serde_json::to_vec(&report).unwrap_or_default();
     let model = context.write_output("model", "model", model).await?;

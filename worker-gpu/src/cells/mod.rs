@@ -9,7 +9,7 @@ mod reader;
 mod source;
 
 pub(crate) use input::read_piece;
-pub(crate) use reader::{CellReader, Picture, Wanted};
+pub(crate) use reader::{CellReader, Picture, ReadTimes, Wanted};
 pub(crate) use source::fitted;
 
 /// The classes that are known now.

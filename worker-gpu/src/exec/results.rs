@@ -145,6 +145,8 @@ impl Left<'_> {
             epochs: epochs(&trained.epochs),
             card,
             rival: None,
+            candidates: Vec::new(),
+            profile: None,
         };
         let report = to_json(&report, Indent::Two);
         let mut outputs = vec![
@@ -233,6 +235,7 @@ impl Left<'_> {
                 split_unit: "program".to_owned(),
                 seed: parameters.seed,
                 settings: parameters.network.clone(),
+                weights: None,
                 merge: parameters.merge.clone(),
                 n_train: trained.n_train,
                 n_validation: trained.n_validation,

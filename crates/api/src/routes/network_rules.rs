@@ -2,9 +2,19 @@
 
 use std::ops::RangeInclusive;
 
+use cellmill_core::keys::ObjectKey;
 use cellmill_core::training::NetworkSettings;
 
-const FAMILIES: [&str; 1] = ["mobilenet"];
+const FAMILIES: [&str; 6] = [
+    "mobilenet",
+    "efficientnet_lite0",
+    "resnet18",
+    "resnet34",
+    "vgg11",
+    "vgg16",
+];
+/// Instead of a family: several are tried.
+const AUTO: &str = "auto";
 const SCALES: [&str; 3] = ["small", "normal", "big"];
 const CLASS_WEIGHTS: [&str; 3] = ["none", "balanced", "square_root"];
 const FEATURES: RangeInclusive<u32> = 8..=4096;
@@ -17,7 +27,9 @@ pub(super) const SIDES: RangeInclusive<u32> = 16..=512;
 /// Adds what is wrong with the settings to the problems.
 pub(super) fn check(settings: &NetworkSettings, problems: &mut Vec<String>) {
     let it = settings;
-    one_of("network.family", &it.family, &FAMILIES, problems);
+    if it.family != AUTO {
+        one_of("network.family", &it.family, &FAMILIES, problems);
+    }
     one_of("network.scale", &it.scale, &SCALES, problems);
     one_of(
         "network.class_weights",
@@ -28,14 +40,45 @@ pub(super) fn check(settings: &NetworkSettings, problems: &mut Vec<String>) {
     within("network.features", it.features, &FEATURES, problems);
     within("network.epochs", it.epochs, &EPOCHS, problems);
     within("network.batch", it.batch, &BATCH, problems);
+    if it.body_rate.is_some() && it.weights.is_none() {
+        problems.push("`network.body_rate` goes with `network.weights`".to_owned());
+    }
+    if let Some(key) = &it.weights
+        && !matches!(ObjectKey::parse(key), Ok(Some(ObjectKey::Weights(_))))
+    {
+        let key = cellmill_core::ids::shown(key);
+        problems.push(format!(
+            "`network.weights` is `{key}`, it is `modules/weights/<sha256>.<ending>`"
+        ));
+    }
     if let Some(patience) = it.patience {
         within("network.patience", patience, &EPOCHS, problems);
     }
+    let rate = it.learning_rate.unwrap_or(1.0);
+    let (ema, body_rate) = (it.ema.unwrap_or(0.9), it.body_rate.unwrap_or(1.0));
     let rules = [
         (
+            "network.ema",
+            ema,
+            (0.5..1.0).contains(&ema),
+            "from 0.5 to below 1",
+        ),
+        (
+            "network.mixup",
+            it.mixup,
+            (0.0..=2.0).contains(&it.mixup),
+            "from 0 to 2",
+        ),
+        (
+            "network.body_rate",
+            body_rate,
+            (0.0..=1.0).contains(&body_rate),
+            "from 0 to 1",
+        ),
+        (
             "network.learning_rate",
-            it.learning_rate,
-            it.learning_rate > 0.0 && it.learning_rate <= 1.0,
+            rate,
+            rate > 0.0 && rate <= 1.0,
             "above 0 and at most 1",
         ),
         (
@@ -115,7 +158,7 @@ mod tests {
             gray: false,
             epochs: 0,
             batch: 1,
-            learning_rate: f64::NAN,
+            learning_rate: Some(f64::NAN),
             weight_decay: -1.0,
             warm_up_epochs: -1.0,
             label_smoothing: 0.5,
@@ -123,8 +166,12 @@ mod tests {
             augment: true,
             dropout: 1.0,
             patience: Some(0),
+            ema: Some(1.0),
+            mixup: 3.0,
+            weights: Some("modules/classifier/1.safetensors".to_owned()),
+            body_rate: Some(2.0),
         };
         check(&bad, &mut problems);
-        assert_eq!(problems.len(), 12, "{problems:#?}");
+        assert_eq!(problems.len(), 16, "{problems:#?}");
     }
 }

@@ -170,6 +170,7 @@ fn check_prediction(new: &NewProject, problems: &mut Vec<String>) {
         ("network", new.network.is_some()),
         ("label_type", new.label_type.is_some()),
         ("shuffle_labels", new.shuffle_labels),
+        ("profile", new.profile),
     ];
     name_foreign(&foreign, "a training", "a prediction", problems);
     if let Some(number) = new.parameter_type.filter(|it| *it > 1) {
@@ -410,6 +411,7 @@ pub(super) fn check_legacy_training(new: &NewProject) -> Result<(), Error> {
         ("network", new.network.is_some()),
         ("label_type", new.label_type.is_some()),
         ("shuffle_labels", new.shuffle_labels),
+        ("profile", new.profile),
     ];
     check_known_to_legacy(&asked)
 }

@@ -86,6 +86,9 @@ pub struct NewProject {
     /// Training: labels are dealt out at random, as a check that nothing else is learned.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub shuffle_labels: bool,
+    /// Training: the report tells where the time went, and `trace.json` shows single steps.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub profile: bool,
 
     /// Prediction: the model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -128,6 +131,7 @@ impl NewProject {
             network: None,
             label_type: None,
             shuffle_labels: false,
+            profile: false,
             mid: None,
             parameter_type: None,
             binary: false,
@@ -313,6 +317,7 @@ async fn training(
         network: new.network.unwrap_or_default(),
         propose_for: new.label_type,
         shuffle_labels: new.shuffle_labels,
+        profile: new.profile,
     };
     let project = ProjectKeys {
         did,

@@ -16,6 +16,7 @@ use crate::client::Client;
 use super::class_names::ClassNames;
 use super::figures::{show_classes, show_confusion, show_figures};
 use super::jobs::{self, state_of};
+use super::training_report;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -79,6 +80,9 @@ pub struct TrainArgs {
     /// Deal the labels out at random: a check that nothing else is learned
     #[arg(long)]
     shuffle_labels: bool,
+    /// Tell where the time went, and leave `trace.json` beside the curves: chrome://tracing and Perfetto open it
+    #[arg(long)]
+    profile: bool,
     /// What it is for
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
@@ -111,6 +115,12 @@ struct NetworkArgs {
     /// Ends after so many epochs without a better one [default: never]
     #[arg(long, value_name = "EPOCHS")]
     patience: Option<u32>,
+    /// Judge and keep the mean of the weights over steps, by this decay: 0.999 for thousands of steps, 0.99 for hundreds
+    #[arg(long, value_name = "DECAY")]
+    ema: Option<f64>,
+    /// Mix pictures in pairs, by shares drawn from Beta(ALPHA, ALPHA): 0.2 helps where cells are few [default: 0]
+    #[arg(long, value_name = "ALPHA")]
+    mixup: Option<f64>,
     /// The network sees grey
     #[arg(long)]
     gray: bool,
@@ -126,7 +136,9 @@ impl NetworkArgs {
             scale: self.scale.clone().unwrap_or(defaults.scale),
             epochs: self.epochs.unwrap_or(defaults.epochs),
             batch: self.batch.unwrap_or(defaults.batch),
-            learning_rate: self.learning_rate.unwrap_or(defaults.learning_rate),
+            learning_rate: self.learning_rate.or(defaults.learning_rate),
+            ema: self.ema.or(defaults.ema),
+            mixup: self.mixup.unwrap_or(defaults.mixup),
             patience: self.patience.or(defaults.patience),
             gray: self.gray,
             augment: !self.no_augment,
@@ -174,6 +186,7 @@ impl TrainArgs {
             network: Some(self.network.settings()),
             label_type: self.label_type.clone(),
             shuffle_labels: self.shuffle_labels,
+            profile: self.profile,
             ..NewProject::of_kind(JobKind::Train)
         })
     }
@@ -240,6 +253,7 @@ fn show(console: &mut Console, trained: &Trained) -> Result<(), Error> {
     }
     console.line(table.render())?;
     show_measured(console, model)?;
+    training_report::show(console, project.job.report.as_ref())?;
     let mut paths = Table::new(["to look at", ""]);
     let mut path = |path: String, what: &str| paths.row([path, what.to_owned()]);
     let at = |file| ObjectKey::Project(dir.clone(), file).to_path();
@@ -250,6 +264,9 @@ fn show(console: &mut Console, trained: &Trained) -> Result<(), Error> {
         "every cell with its part and what was predicted",
     );
     path(format!("{}.json", model.file), "the model's card");
+    if project.parameters["profile"] == true {
+        path(at(ProjectFile::Trace), "what single steps took");
+    }
     console.line("")?;
     console.line(paths.render())?;
     console.line(format_args!(

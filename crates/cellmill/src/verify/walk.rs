@@ -95,6 +95,7 @@ async fn check(store: &Store, path: &str) -> Option<Vec<Finding>> {
         | ObjectKey::Cell { .. }
         | ObjectKey::Cache(_)
         | ObjectKey::Model(_)
+        | ObjectKey::Weights(_)
         | ObjectKey::UnitOutput { .. }
         | ObjectKey::UploadPart { .. } => {}
     }

@@ -10,6 +10,6 @@ mod tests;
 
 pub use object::{
     CsvKey, DatasetFile, ImageKey, ImageRoot, JobKind, KeyError, ModelKey, ModelKind, NumberKind,
-    ObjectKey, PackName, ProjectFile, ProjectFolder, StemKey, UnitKey,
+    ObjectKey, PackName, ProjectFile, ProjectFolder, StemKey, UnitKey, WeightsKey,
 };
 pub use prefix::Prefix;

@@ -54,6 +54,8 @@ pub enum ObjectKey {
     Model(ModelKey),
     /// The card beside a model file.
     ModelCard(ModelKey),
+    /// Weights from elsewhere that trainings begin with: `modules/weights/<sha256>.<ending>`.
+    Weights(WeightsKey),
     /// A derived picture, named by the sha256 of source and parameters.
     Cache(String),
     /// The session of an upload in parts.
@@ -429,6 +431,44 @@ impl ModelKey {
     }
 }
 
+/// A file of weights, named by its content.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WeightsKey {
+    sha256: String,
+    ending: &'static str,
+}
+
+impl WeightsKey {
+    /// The endings that files of weights have: what is in one is told by its bytes, the ending is for people.
+    pub const ENDINGS: [&str; 5] = ["safetensors", "pt", "pth", "bin", "h5"];
+
+    /// The weights of this hash (64 hex digits in lower case); `None` for another hash or ending.
+    pub fn new(sha256: &str, ending: &str) -> Option<Self> {
+        let ending = Self::ENDINGS.into_iter().find(|it| *it == ending)?;
+        let is_hash = sha256.len() == 64 && is_hex(sha256);
+        is_hash.then(|| Self {
+            sha256: sha256.to_owned(),
+            ending,
+        })
+    }
+
+    /// `<sha256>.<ending>`, as [`name`](Self::name) prints it.
+    pub fn parse_name(name: &str) -> Option<Self> {
+        let (sha256, ending) = name.split_once('.')?;
+        Self::new(sha256, ending)
+    }
+
+    /// Lower-case hex.
+    pub fn sha256(&self) -> &str {
+        &self.sha256
+    }
+
+    /// `<sha256>.<ending>`: the key without its folder.
+    pub fn name(&self) -> String {
+        format!("{}.{}", self.sha256, self.ending)
+    }
+}
+
 /// A file of `projects/<dir>/`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ProjectFile {
@@ -461,6 +501,8 @@ pub enum ProjectFile {
     Curves,
     /// `confusion.png`: the confusion matrix of the test part.
     Confusion,
+    /// `trace.json`: events of a training's steps, for a viewer of traces.
+    Trace,
     /// The reviewed cells of one case.
     Review {
         batch: BatchId,
@@ -544,6 +586,7 @@ impl ObjectKey {
             Self::Number(kind, number) => format!("ids/{}/{number:012}.json", kind.as_str()),
             Self::Model(key) => format!("modules/{}", key.name()),
             Self::ModelCard(key) => format!("modules/{}.json", key.name()),
+            Self::Weights(key) => format!("modules/weights/{}", key.name()),
             Self::Cache(hash) => format!("cache/{hash}"),
             Self::Upload(id) => format!("uploads/{id}.json"),
             Self::UploadPart {
@@ -629,6 +672,7 @@ impl ObjectKey {
             }
             ["active", name] => parse_active(name)?,
             ["ids", kind, file] => parse_number(kind, file),
+            ["modules", "weights", file] => WeightsKey::parse_name(file).map(Self::Weights),
             ["modules", kind, file] if is_file(file) => {
                 ModelKind::parse(kind).map(|kind| match file.strip_suffix(".json") {
                     Some(model) if is_file(model) => Self::ModelCard(ModelKey {
@@ -751,6 +795,7 @@ impl ProjectFile {
             Self::Split => "split.csv".to_owned(),
             Self::Curves => "curves.png".to_owned(),
             Self::Confusion => "confusion.png".to_owned(),
+            Self::Trace => "trace.json".to_owned(),
             Self::Review { batch, case } => format!("review/{batch}/{case}.json"),
         }
     }
@@ -770,6 +815,7 @@ impl ProjectFile {
             ["split.csv"] => Some(Self::Split),
             ["curves.png"] => Some(Self::Curves),
             ["confusion.png"] => Some(Self::Confusion),
+            ["trace.json"] => Some(Self::Trace),
             ["inputs", file] => named(file, ".json")
                 .and_then(|it| padded(it, 5))
                 .map(|piece| Self::Input { piece }),

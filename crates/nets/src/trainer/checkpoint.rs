@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::profile::Profile;
 use super::run::Best;
 use super::{EpochReport, TrainError, Trainer};
 use crate::device::OpenDevice;
@@ -29,6 +30,7 @@ struct Description {
     reports: Vec<Report>,
     /// Computing time so far, in milliseconds.
     spent_ms: u64,
+    profile: Profile,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -81,9 +83,10 @@ impl From<Report> for EpochReport {
     }
 }
 
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const NETWORK: &str = "network.";
 const BEST: &str = "best.";
+const AVERAGE: &str = "average.";
 const MOMENTS: [&str; 2] = ["first_moment.", "second_moment."];
 
 /// A fingerprint of samples (FNV-1a over words), enough to notice that they are other ones.
@@ -118,6 +121,9 @@ impl Trainer {
         if let Some(best) = &self.best {
             add(BEST, &best.values);
         }
+        if let Some(average) = &self.average {
+            add(AVERAGE, &average.values);
+        }
         for ((name, shape), moments) in parameters.iter().zip(&self.optimiser.moments) {
             for (prefix, values) in MOMENTS.iter().zip(moments) {
                 let values = values.values().map_err(TrainError::Network)?;
@@ -137,6 +143,7 @@ impl Trainer {
             }),
             reports: self.reports.iter().map(Report::from).collect(),
             spent_ms: self.spent.as_millis() as u64,
+            profile: self.clock.profile,
         };
         let text = serde_json::to_string(&description).expect("a description has text keys");
         Ok(state::to_bytes(&all, text))
@@ -162,6 +169,7 @@ impl Trainer {
         it.load(&file, &description)
             .map_err(TrainError::Checkpoint)?;
         it.spent = Duration::from_millis(description.spent_ms);
+        it.clock.profile = description.profile;
         it.reports = description.reports.into_iter().map(Into::into).collect();
         Ok(it)
     }
@@ -183,6 +191,9 @@ impl Trainer {
     fn load(&mut self, file: &SafeTensors<'_>, description: &Description) -> Result<(), FileError> {
         let values = state::named(file, &mut self.network, NETWORK)?;
         state::restore(&mut self.network, &values).map_err(FileError::Network)?;
+        if let Some(average) = &mut self.average {
+            average.values = state::named(file, &mut self.network, AVERAGE)?;
+        }
         if let Some(best) = &description.best {
             self.best = Some(Best {
                 epoch: best.epoch,

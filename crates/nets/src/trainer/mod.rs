@@ -1,5 +1,6 @@
 //! Training: epoch by epoch, interruptible, resumable to the bit.
 
+mod average;
 mod checkpoint;
 mod error;
 mod feed;

@@ -1,6 +1,7 @@
 //! The loop over epochs and steps.
 
 use super::TrainError;
+use super::average::Average;
 use super::feed::{Feed, n_steps};
 use super::profile::{Clock, Part, Profile, TraceEvent};
 use super::step::Stepper;
@@ -83,6 +84,8 @@ pub struct Trainer {
     pub(super) reports: Vec<EpochReport>,
     pub(super) spent: Duration,
     pub(super) clock: Clock,
+    /// Where it was asked for.
+    pub(super) average: Option<Average>,
 }
 
 impl Trainer {
@@ -113,6 +116,7 @@ impl Trainer {
         let family = options.family;
         let mut it = Self::start(options, train, validation, device)?;
         weights::load_into(&mut it.network, foreign, family).map_err(TrainError::Weights)?;
+        it.average = average_of(&it.options, &mut it.network).map_err(TrainError::Network)?;
         Ok(it)
     }
 
@@ -140,8 +144,11 @@ impl Trainer {
         let candle = device.candle();
         let architecture = options.architecture();
         let network = architecture.build(options.dropout, options.seed, candle);
+        let mut network = network.map_err(TrainError::Network)?;
+        let average = average_of(&options, &mut network).map_err(TrainError::Network)?;
         Ok(Self {
-            network: network.map_err(TrainError::Network)?,
+            average,
+            network,
             device: device.clone(),
             pass: device.pass(options.seed),
             optimiser: AdamW::new(options.weight_decay),
@@ -223,17 +230,22 @@ impl Trainer {
         let begun = Instant::now();
         let values = state::values_of(&mut self.network).map_err(TrainError::Network)?;
         let (optimiser, profile) = (self.optimiser.clone(), self.clock.profile);
+        let average = self.average.clone();
         let trained = self.train_epoch(on_step);
         if !matches!(trained, Ok(Some(_))) {
             self.optimiser = optimiser;
             self.clock.profile = profile;
+            self.average = average;
             state::restore(&mut self.network, &values).map_err(TrainError::Network)?;
         }
         let Some(trained) = trained? else {
             return Ok(None);
         };
         self.epoch += 1;
-        let report = self.measure(trained)?;
+        self.swap_average()?;
+        let report = self.measure(trained);
+        self.swap_average()?;
+        let report = report?;
         self.reports.push(report.clone());
         self.spent += begun.elapsed();
         Ok(Some(report))
@@ -272,6 +284,7 @@ impl Trainer {
                 network: &mut self.network,
                 pass: &mut self.pass,
                 optimiser: &mut self.optimiser,
+                average: self.average.as_mut(),
                 clock: &mut self.clock,
             };
             let labels = feed.labels(step);
@@ -315,6 +328,14 @@ impl Trainer {
         }
         self.clock.looped(begun.elapsed(), n, n_steps);
         Ok(Some(sum))
+    }
+
+    /// Puts the average in the place of the weights, or back.
+    fn swap_average(&mut self) -> Result<(), TrainError> {
+        let Some(average) = &mut self.average else {
+            return Ok(());
+        };
+        average.swap(&mut self.network).map_err(TrainError::Network)
     }
 
     /// Measures the validation part, and keeps the weights if they are the best.
@@ -406,6 +427,15 @@ struct Trained {
     loss: f64,
     accuracy: f64,
     learning_rate: f64,
+}
+
+/// The running mean that the settings ask for, beginning with the network's values.
+fn average_of(
+    options: &TrainOptions,
+    network: &mut Network,
+) -> Result<Option<Average>, candle_core::Error> {
+    let average = options.ema.map(|decay| Average::new(decay, network));
+    average.transpose()
 }
 
 fn check_part(

@@ -177,6 +177,7 @@ impl Lab {
             network: NetworkSettings::default(),
             propose_for: None,
             shuffle_labels: false,
+            profile: false,
         };
         self.job(TRAINING, JobParameters::Train(parameters), state)
             .await;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use cellmill_core::job::JobParameters;
 use cellmill_core::keys::{JobKind, ProjectFolder};
-use cellmill_core::model::{EpochFigures, ModelClass, TrainReport};
+use cellmill_core::model::{EpochFigures, ModelClass, TrainProfile, TrainReport};
 use cellmill_core::split::Part;
 use cellmill_core::training::TrainParameters;
 use cellmill_worker::{Algorithm, Cause, Context, Failure, Outcome, Unit};
@@ -15,7 +15,7 @@ use super::catalogue::Catalogue;
 use super::cells::{Loading, Shelves};
 use super::parts::{Split, deal_out};
 use super::tables::{labels_table, split_table};
-use super::{report, rival};
+use super::{profile, report, rival};
 use crate::algorithms::refuse;
 use crate::bench::Bench;
 use crate::cells::known_classes;
@@ -106,6 +106,7 @@ impl Algorithm for TrainAlgorithm {
             &learned,
             &self.bench.compute,
         );
+        let profile = profile::figures(&learned.profile, shelves.times);
         drop(turn);
         drop(shelves);
 
@@ -129,13 +130,17 @@ impl Algorithm for TrainAlgorithm {
             epochs: learned.epochs,
             card,
             rival,
+            candidates: Vec::new(),
+            // Times differ from run to run: only who asks for them gets a report that is no function of its input.
+            profile: parameters.profile.then(|| profile.clone()),
         };
         say(context, &train_report);
+        say_speed(context, &profile);
         let (parts, types) = (&split.parts, &parameters.types);
         let labels = |folder| labels_table(&catalogue, parts, &verdict.answers, types, folder);
         let report = serde_json::to_vec_pretty(&train_report)
             .expect("a report holds nothing that JSON can't");
-        let outputs = [
+        let mut outputs = vec![
             ("model", "model.safetensors", verdict.file),
             ("report", "report.json", report),
             (
@@ -156,6 +161,9 @@ impl Algorithm for TrainAlgorithm {
             ("curves", "curves.png", curves),
             ("confusion", "confusion.png", confusion),
         ];
+        if parameters.profile {
+            outputs.push(("trace", "trace.json", profile::trace(&learned.trace)));
+        }
         let mut written = Vec::with_capacity(outputs.len());
         for (name, file, bytes) in outputs {
             written.push(context.write_output(name, file, bytes).await?);
@@ -179,6 +187,9 @@ impl TrainAlgorithm {
         let compute = &self.bench.compute;
         let mut watch = Watch::new(options.epochs, parameters.time);
         let mut training = self.begin_or_resume(options, shelves, context).await?;
+        if parameters.profile {
+            training.keep_trace();
+        }
         let mut n_saved = training.epochs_done();
         let broken_off = loop {
             watch.look(&training);
@@ -406,6 +417,13 @@ fn say(context: &Context, report: &TrainReport) {
             context.info(note);
         }
     }
+}
+
+fn say_speed(context: &Context, profile: &TrainProfile) {
+    let (with_all, alone) = (profile.images_per_s, profile.compute_only_images_per_s);
+    context.info(&format!(
+        "{with_all:.0} cells/s with reading, decoding and augmentation, the network alone {alone:.0}"
+    ));
 }
 
 #[cfg(test)]

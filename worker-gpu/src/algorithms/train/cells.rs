@@ -8,7 +8,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::catalogue::Catalogue;
 use crate::bench::Bench;
-use crate::cells::{CellReader, Picture, Wanted};
+use crate::cells::{CellReader, Picture, ReadTimes, Wanted};
 use crate::network::Samples;
 
 /// Copies of cells under `projects/<dir>/{train,test}/`: enough to look through, and not a second data set.
@@ -32,6 +32,7 @@ pub(super) struct Shelves {
     pub(super) train: Shelf,
     pub(super) validation: Shelf,
     pub(super) test: Shelf,
+    pub(super) times: ReadTimes,
 }
 
 impl Shelves {
@@ -91,6 +92,7 @@ impl Loading<'_> {
             train,
             validation,
             test,
+            times: reader.times(),
         })
     }
 

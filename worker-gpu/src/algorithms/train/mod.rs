@@ -7,6 +7,7 @@ mod algorithm;
 mod catalogue;
 mod cells;
 mod parts;
+mod profile;
 mod report;
 mod rival;
 mod tables;

@@ -173,6 +173,7 @@ pub(super) fn facts(
         split_unit: split.unit.to_owned(),
         seed: parameters.seed,
         settings: parameters.network.clone(),
+        weights: None,
         merge: parameters.merge.clone(),
         n_train: n(Part::Train),
         n_validation: n(Part::Validation),

@@ -302,6 +302,38 @@ async fn a_proposed_model_is_compared_with_the_one_in_use() {
     );
 }
 
+/// Averages, mixing and the profile reach the trainer from the settings of the job.
+#[tokio::test]
+async fn a_profile_is_told_and_traced_when_somebody_asks() {
+    let lab = Lab::plain(120, &CLASSES).await;
+    let mut parameters = TrainParameters {
+        profile: true,
+        ..quick(&CLASSES)
+    };
+    parameters.network.ema = Some(0.9);
+    parameters.network.mixup = 0.2;
+    let files = train(&lab, parameters, 1).await;
+    let report = report(&files);
+    let profile = report.profile.unwrap();
+    let facts = report.card.training.unwrap();
+    assert_eq!(profile.pictures, 2 * facts.n_train);
+    let of = |name: &str| {
+        profile
+            .parts
+            .iter()
+            .find(|it| it.name == name)
+            .unwrap()
+            .seconds
+    };
+    assert!(of("decode") > 0.0 && of("backward") > 0.0 && of("augment") > 0.0);
+    assert!(profile.compute_only_images_per_s >= profile.images_per_s);
+    assert_eq!((facts.settings.ema, facts.settings.mixup), (Some(0.9), 0.2));
+    let trace: serde_json::Value = serde_json::from_slice(&files["trace"]).unwrap();
+    let events = trace["traceEvents"].as_array().unwrap();
+    let n_forward = events.iter().filter(|it| it["name"] == "forward").count();
+    assert_eq!(n_forward as u64, profile.steps);
+}
+
 fn samples() -> Samples {
     let mut samples = Samples::new(32);
     for at in 0..40 {
