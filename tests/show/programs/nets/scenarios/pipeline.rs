@@ -206,16 +206,14 @@ fn seconds_of_units(root: &Path, dir: &str) -> Result<f64> {
     let mut moments = Vec::new();
     for entry in fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
         let path = entry.context("a unit")?.path();
-        let is_wanted = path
-            .file_name()
-            .is_some_and(|it| it.to_string_lossy().starts_with("predict-"));
-        if is_wanted {
-            let unit = read_json(&path)?;
-            let attempts = unit["attempts"].as_array().into_iter().flatten();
-            for it in attempts.flat_map(|it| [&it["began"], &it["ended"]]) {
-                let moment = chrono::DateTime::parse_from_rfc3339(&text(it));
-                moments.extend(moment.ok());
-            }
+        // Beside the records lie folders of what the units left.
+        if path.extension().is_none_or(|it| it != "json") {
+            continue;
+        }
+        let unit = read_json(&path)?;
+        let attempts = unit["attempts"].as_array().into_iter().flatten();
+        for it in attempts.flat_map(|it| [&it["began"], &it["ended"]]) {
+            moments.extend(chrono::DateTime::parse_from_rfc3339(&text(it)).ok());
         }
     }
     let span = moments.iter().max().zip(moments.iter().min());
