@@ -142,6 +142,7 @@ pub(crate) fn options(parameters: &TrainParameters) -> Result<TrainOptions, Fail
         gray: settings.gray,
         ema: settings.ema,
         mixup: settings.mixup,
+        ..TrainOptions::default()
     };
     problems.extend(options.problems());
     if problems.is_empty() {
