@@ -1,7 +1,7 @@
 //! The CUDA flavour: that it compiles, and with a card at hand what it computes and how fast.
 //!
-//! `worker-gpu/cuda.sh` builds it and prints the folder of the programs as its last line; the examples `speed` and
-//! `losses` lie in `examples/` below, and take `--device cuda:0`.
+//! `worker-gpu/build-cuda` builds it and prints the program as its last line; the examples `speed` and `losses` lie in
+//! `examples/` beside it, and take `--device cuda:0`.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -68,14 +68,15 @@ pub(super) fn run(lab: &Lab<'_>, figures: &mut Figures) {
 
 /// The folder of the programs.
 fn build() -> Result<PathBuf> {
-    let script = repository().join("worker-gpu/cuda.sh");
+    let script = repository().join("worker-gpu/build-cuda");
     ensure!(script.is_file(), "there is no {}", script.display());
-    let said = heard(Command::new(script).current_dir(repository()))?;
-    let folder = said
+    let said = heard(Command::new(script).arg("--examples").current_dir(repository()))?;
+    let program = said
         .lines()
         .next_back()
-        .context("cuda.sh names no folder")?;
-    Ok(PathBuf::from(folder.trim()))
+        .context("build-cuda names no program")?;
+    let folder = Path::new(program.trim()).parent();
+    Ok(folder.context("a program in a folder")?.to_owned())
 }
 
 /// The name of the card; `None` without one.
