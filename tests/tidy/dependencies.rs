@@ -102,7 +102,8 @@ const WALLED: &[(&str, &[&str])] = &[
     ("notify", &["cellmill-store"]),
     ("rusqlite", &["cellmill-queue"]),
     ("image", &["cellmill-vision"]),
-    ("zip", &["cellmill-vision"]),
+    // What `torch.save` writes is a zip.
+    ("zip", &["cellmill-vision", "cellmill-nets"]),
     ("zune-jpeg", &["cellmill-vision"]),
     // `store` names it only to choose the TLS of object_store's client.
     (
