@@ -109,11 +109,9 @@ async fn learn(
         judged.push(balanced);
         baselines.push(trained.figure("baseline", "balanced_accuracy"));
         if seed == SEEDS[0] {
-            figures.said(
-                &format!("{name}.network"),
-                trained.card["network"].clone(),
-                "",
-            );
+            let card = &trained.card;
+            let network = json!([card["family"], card["scale"], card["input"]["side"]]);
+            figures.said(&format!("{name}.network"), network, "");
         }
     }
     let all = format!("{} seeds", judged.len());

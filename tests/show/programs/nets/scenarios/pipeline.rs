@@ -45,6 +45,13 @@ pub(super) async fn run(lab: &Lab<'_>, figures: &mut Figures) -> Result<()> {
     show.import(&copies.path, &mill).await?;
     dataset(show, &mill, MANY, copies.batches()).await?;
     let own = own_prediction(show, figures, &mill, trained.mid).await?;
+    let n_answers = own.answers.len();
+    figures.exactly(
+        "pipeline.predict.answers_by_name",
+        n_answers,
+        "crops",
+        own.n,
+    );
     figures.at_least(
         "pipeline.predict.crops",
         own.n as f64,
