@@ -11,6 +11,7 @@ without imports and without loading the model.
 import argparse
 import csv
 import json
+import os
 import pathlib
 import struct
 import time
@@ -50,10 +51,11 @@ class Cells(torch.utils.data.Dataset):
 
     def __getitem__(self, at):
         pack, name = self.cells[at]
-        # Each process opens its own: file positions are not shared.
-        if pack not in self.open:
-            self.open[pack] = zipfile.ZipFile(pack)
-        with self.open[pack].open(name) as file:
+        # Each process opens its own: a position in a file that was opened before a fork is that of all.
+        own = (os.getpid(), pack)
+        if own not in self.open:
+            self.open[own] = zipfile.ZipFile(pack)
+        with self.open[own].open(name) as file:
             image = Image.open(file).convert("RGB")
         grows = self.side > min(image.size)
         if image.size != (self.side, self.side):
