@@ -201,7 +201,7 @@ impl Arguments {
                 "--negative" => it.negative = value.split(',').map(str::to_owned).collect(),
                 "--weights" => it.weights = Some(value.into()),
                 "--seeds" => {
-                    it.seeds = value.split(',').map(str::parse).collect::<Result<_, _>>()?
+                    it.seeds = value.split(',').map(str::parse).collect::<Result<_, _>>()?;
                 }
                 "--often" => it.is_judged_often = value.parse()?,
                 "--options" => it.options = serde_json::from_str(&value)?,

@@ -50,8 +50,8 @@ impl Family {
         }
     }
 
-    /// The largest learning rate of `AdamW` that suits fresh weights. Without normalisation, VGG diverges at the
-    /// rates of the others.
+    /// The learning rate of `AdamW` to begin with, for fresh weights. VGG has no normalisation that would even out
+    /// large steps.
     pub const fn learning_rate(self) -> f64 {
         match self {
             Self::MobileNet | Self::EfficientNetLite0 => 3e-3,
