@@ -1,23 +1,22 @@
 """Measures a network of crates/nets in PyTorch, in turns that another program asks for, so that both alternate.
 
 Usage: torch_speed.py --net NAME --mode infer|train [--layout nchw|channels_last] [--threads N] [--device cpu|cuda:0]
-[--compile] [--bf16]. Says {"ready": true, ...} when it is warm, then answers each line `run SECONDS` with
-{"images_per_s", "cpu_ms_per_image", "peak_bytes"}, and sleeps between. The shapes are those of crates/nets/examples/speed.rs.
+[--compile]. Says {"ready": true, ...} when it is warm, then answers each line `run SECONDS` as crates/nets/examples/speed.rs
+does: {"images_per_second": by the median step, "cpu_ms_per_image": the least of all steps, "peak_mib"}. Sleeps between.
 """
 
 import argparse
-import contextlib
 import json
+import statistics
 import sys
 import time
 
 import torch
 import torch.nn.functional as F
 
-import torch_models
+from torch_models import optimiser
+from torch_speed_nets import NETS
 
-SIDES = {"vgg11": 64, "vgg16": 64, "unet": 256}
-BATCH = {"unet": 4}
 # Warm-up steps: the first ones choose kernels and ask for memory.
 WARM_UP = 2
 TRIAL_STEPS = 2
@@ -25,13 +24,12 @@ TRIAL_STEPS = 2
 
 def arguments():
     it = argparse.ArgumentParser()
-    it.add_argument("--net", required=True)
+    it.add_argument("--net", choices=NETS, required=True)
     it.add_argument("--mode", choices=["infer", "train"], required=True)
     it.add_argument("--layout", choices=["nchw", "channels_last"], default="channels_last")
     it.add_argument("--threads", type=int, default=1)
     it.add_argument("--device", default="cpu")
     it.add_argument("--compile", action="store_true")
-    it.add_argument("--bf16", action="store_true")
     return it.parse_args()
 
 
@@ -44,26 +42,17 @@ def memory(name, device):
     return int(found[0].split()[1]) * 1024 if found else None
 
 
-def network(net, side):
-    settings = {"family": net, "scale": "normal", "side": side, "n_classes": 7, "features": 64}
-    if net == "unet":
-        settings = {"family": net, "base": 16, "depth": 4, "n_classes": 3}
-    return torch_models.build(settings)
-
-
 class Bench:
     def __init__(self, given):
         self.device = torch.device(given.device)
-        side, self.batch = SIDES.get(given.net, 100), BATCH.get(given.net, 64)
-        model = network(given.net, side).to(self.device)
-        channels = next(it.in_channels for it in model.modules() if isinstance(it, torch.nn.Conv2d))
-        x = torch.randn(self.batch, channels, side, side, device=self.device)
+        make, shape = NETS[given.net]
+        model, x = make().to(self.device), torch.randn(shape, device=self.device)
+        self.batch = shape[0]
         if given.layout == "channels_last":
             model, x = model.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)
         self.n_parameters = sum(it.numel() for it in model.parameters())
         self.model, self.x, self.is_training = model, x, given.mode == "train"
         self.call = torch.compile(model) if given.compile else model
-        self.bf16 = given.bf16
         self.adam, self.optimiser = None, None
         model.train(self.is_training)
         if self.is_training:
@@ -73,18 +62,13 @@ class Bench:
             self.choose_optimiser()
         self.steps(WARM_UP)
 
-    def precision(self):
-        return torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else contextlib.nullcontext()
-
     def step(self):
         if not self.is_training:
-            with torch.inference_mode(), self.precision():
+            with torch.inference_mode():
                 self.call(self.x)
             return
         self.adam.zero_grad(set_to_none=True)
-        with self.precision():
-            loss = F.cross_entropy(self.call(self.x).float(), self.labels)
-        loss.backward()
+        F.cross_entropy(self.call(self.x), self.labels).backward()
         self.adam.step()
 
     def steps(self, n):
@@ -95,7 +79,7 @@ class Bench:
 
     def choose_optimiser(self):
         """The fastest of AdamW's three implementations: PyTorch is compared at its best."""
-        groups = torch_models.optimiser(self.model, 1e-5, 0.05).param_groups
+        groups = optimiser(self.model, 1e-5, 0.05).param_groups
         groups = [{"params": it["params"], "weight_decay": it["weight_decay"]} for it in groups]
         found = []
         for name, settings in {"loop": {"foreach": False}, "foreach": {"foreach": True}, "fused": {"fused": True}}.items():
@@ -109,12 +93,18 @@ class Bench:
     def run(self, seconds):
         # Not counted: caches are cold after a pause.
         self.steps(1)
-        n, wall, cpu = 0, time.perf_counter(), time.process_time()
-        while n == 0 or time.perf_counter() - wall < seconds:
+        walls, cpus, begun = [], [], time.perf_counter()
+        while len(walls) < 3 or time.perf_counter() - begun < seconds:
+            wall, cpu = time.perf_counter(), time.process_time()
             self.steps(1)
-            n += self.batch
-        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-        return {"images_per_s": n / wall, "cpu_ms_per_image": 1e3 * cpu / n, "peak_bytes": memory("VmHWM", self.device)}
+            walls.append(time.perf_counter() - wall)
+            cpus.append(time.process_time() - cpu)
+        peak = memory("VmHWM", self.device) / 2**20
+        return {
+            "images_per_second": self.batch / statistics.median(walls),
+            "cpu_ms_per_image": 1e3 * min(cpus) / self.batch,
+            "peak_mib": peak,
+        }
 
 
 def versions():

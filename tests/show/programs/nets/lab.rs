@@ -19,6 +19,9 @@ pub(crate) const NETS: [&str; 7] = [
     "unet",
 ];
 
+/// Those whose speed is compared.
+pub(crate) const SPEED_NETS: [&str; 5] = ["mobilenet", "resnet18", "vgg11", "vgg16", "unet"];
+
 /// The show and what was asked of it.
 #[derive(Debug)]
 pub(crate) struct Lab<'a> {
@@ -84,7 +87,8 @@ pub(crate) fn repository() -> PathBuf {
     own.parent().unwrap_or(own).to_owned()
 }
 
-fn target_folder() -> Result<PathBuf> {
+/// Where cargo builds to.
+pub(crate) fn target_folder() -> Result<PathBuf> {
     let own = std::env::current_exe().context("find this program")?;
     let folder = own.ancestors().nth(2).context("a target folder")?;
     Ok(folder.to_owned())

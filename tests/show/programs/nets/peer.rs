@@ -34,9 +34,9 @@ impl Turn {
             it.with_context(|| format!("{said} has no number {name}"))
         };
         Ok(Self {
-            images_per_s: number("images_per_s")?,
+            images_per_s: number("images_per_second")?,
             cpu_ms: number("cpu_ms_per_image")?,
-            peak_mib: number("peak_bytes")? / f64::from(1 << 20),
+            peak_mib: number("peak_mib")?,
         })
     }
 }

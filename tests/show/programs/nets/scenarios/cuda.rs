@@ -1,7 +1,7 @@
 //! The CUDA flavour: that it compiles, and with a card at hand what it computes and how fast.
 //!
-//! `worker-gpu/build-cuda` builds it and prints the program as its last line; the examples `speed` and `losses` lie in
-//! `examples/` beside it, and take `--device cuda:0`.
+//! `worker-gpu/build-cuda` builds it and prints the path of the worker as its last line. What is measured on a card are
+//! the examples `speed` and `losses` in `examples/` beside it, which take `--device cuda:0`.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -14,7 +14,7 @@ use cellmill_tests::show::place::say;
 use serde_json::json;
 
 use super::losses::{difference, listed};
-use crate::lab::{Lab, NETS, example, heard, median, repository};
+use crate::lab::{Lab, SPEED_NETS, example, heard, median, repository, target_folder};
 use crate::peer::{Load, Torch, Turn, turn_of};
 
 const DEVICE: &str = "cuda:0";
@@ -44,7 +44,12 @@ pub(super) fn run(lab: &Lab<'_>, figures: &mut Figures) {
         return;
     };
     figures.said("cuda.card", json!(card), "");
-    for net in NETS.into_iter().filter(|it| lab.wants(it)) {
+    if !programs.join("examples").join("speed").is_file() {
+        let why = "no examples of the CUDA flavour are built: nothing could be measured";
+        figures.at_least("cuda.examples", 0.0, why, 1.0);
+        return;
+    }
+    for net in SPEED_NETS.into_iter().filter(|it| lab.wants(it)) {
         let figure = format!("cuda.{net}.difference_to_cpu");
         let largest = beside_cpu(lab, &programs, net).unwrap_or_else(|error| {
             say(format_args!("  {error:#}"));
@@ -70,13 +75,13 @@ pub(super) fn run(lab: &Lab<'_>, figures: &mut Figures) {
 fn build() -> Result<PathBuf> {
     let script = repository().join("worker-gpu/build-cuda");
     ensure!(script.is_file(), "there is no {}", script.display());
-    let said = heard(Command::new(script).arg("--examples").current_dir(repository()))?;
-    let program = said
-        .lines()
-        .next_back()
-        .context("build-cuda names no program")?;
-    let folder = Path::new(program.trim()).parent();
-    Ok(folder.context("a program in a folder")?.to_owned())
+    let mut command = Command::new(script);
+    command.args(["--examples", "--target-dir"]).arg(target_folder()?);
+    let said = heard(command.current_dir(repository()))?;
+    let worker = said.lines().next_back().unwrap_or_default().trim();
+    ensure!(Path::new(worker).is_file(), "there is no worker `{worker}`");
+    let folder = Path::new(worker).parent().context("it lies in a folder")?;
+    Ok(folder.to_owned())
 }
 
 /// The name of the card; `None` without one.

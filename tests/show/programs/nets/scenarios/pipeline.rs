@@ -84,19 +84,11 @@ async fn train(show: &Show, figures: &mut Figures, mill: &Mill) -> Result<Traine
         epochs: epochs(show),
         more: &["--profile"],
     };
-    let ran = wish.run(show, mill).await?;
-    let is_known = !ran.said().contains("--profile");
-    if is_known {
-        ran.must_be_ok("train --profile")?;
-    } else {
-        say(format_args!("  no --profile: {}", ran.said().trim()));
-        let plain = TrainWish { more: &[], ..wish };
-        plain.run(show, mill).await?.must_be_ok("train")?;
-    }
-    let trained = Trained::read(mill.root(), TRAINING)?;
+    let trained = wish.trained(show, mill).await?;
     let seconds = begun.elapsed().as_secs_f64();
     figures.told("pipeline.train.seconds", seconds, "s, the whole command");
-    let profile = profile(mill, TRAINING).await?;
+    let job = mill.client().job_of("train", TRAINING).await?;
+    let profile = &job["report"]["profile"];
     let number = |name: &str| profile[name].as_f64().unwrap_or(f64::NAN);
     let (whole, network) = (number("images_per_s"), number("compute_only_images_per_s"));
     figures.told("pipeline.train.rate", whole, "images/s");
@@ -108,29 +100,16 @@ async fn train(show: &Show, figures: &mut Figures, mill: &Mill) -> Result<Traine
         unit,
         OF_THE_NETWORK,
     );
-    for (part, seconds) in profile.as_object().into_iter().flatten() {
-        if let Some(seconds) = seconds.as_f64().filter(|_| !part.ends_with("_per_s")) {
-            figures.told(&format!("pipeline.train.part.{part}"), seconds, "s");
-        }
-    }
-    for (part, seconds) in profile["parts"].as_object().into_iter().flatten() {
-        let seconds = seconds.as_f64().unwrap_or(f64::NAN);
-        figures.told(&format!("pipeline.train.part.{part}"), seconds, "s");
+    for part in profile["parts"].as_array().into_iter().flatten() {
+        let figure = format!("pipeline.train.part.{}", text(&part["name"]));
+        let unit = if part["beside"] == true {
+            "s, beside the others"
+        } else {
+            "s"
+        };
+        figures.told(&figure, part["seconds"].as_f64().unwrap_or(f64::NAN), unit);
     }
     Ok(trained)
-}
-
-/// The profile in a training's report; empty when there is none.
-async fn profile(mill: &Mill, dir: &str) -> Result<Value> {
-    let of_job = mill.client().job_of("train", dir).await?["report"]["profile"].clone();
-    if of_job.is_object() {
-        return Ok(of_job);
-    }
-    let project = mill.root().join("projects").join(dir);
-    let record = read_json(&project.join("train.json"))?;
-    let found = [&record["profile"], &record["report"]["profile"]];
-    let found = found.into_iter().find(|it| it.is_object());
-    Ok(found.cloned().unwrap_or_default())
 }
 
 /// As many copies of a folder, as batches of other names, as make this many crops.
