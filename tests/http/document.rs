@@ -129,6 +129,9 @@ struct Sample {
 
 const LAST_PART: &[u8] = b"abc";
 
+/// What lies under the name that is its hash.
+const WEIGHTS: &[u8] = b"weights of another program";
+
 impl Sample {
     async fn make(server: &Server) -> Self {
         let classes = server
@@ -182,6 +185,7 @@ impl Sample {
             "path" if path.contains("projects") => "train.json".to_owned(),
             "path" => "data.json".to_owned(),
             "mid" => self.mid.to_string(),
+            "file" => format!("{}.pth", sha256_hex(WEIGHTS)),
             "name" if path.contains("label-types") => "cells".to_owned(),
             "name" => "lab".to_owned(),
             _ => return None,
@@ -203,6 +207,9 @@ impl Sample {
             "/api/v1/models" => new_model(&model_file(9)),
             "/api/v1/models/legacy" => json!({"mtype": 7, "file": "detector/yolo.weights"}),
             "/api/v1/models/{mid}/promote" => json!({"label_type": "cells"}),
+            "/api/v1/weights" => {
+                json!({"sha256": sha256_hex(WEIGHTS), "bytes": WEIGHTS.len(), "ending": "pth"})
+            }
             _ => panic!("{path} has no sample body"),
         }
     }
@@ -256,6 +263,8 @@ async fn every_path_of_the_document_answers() {
             request = request.body(LAST_PART);
         } else if path == "/api/v1/models/{mid}/file" && method == "put" {
             request = request.body(model_file(1));
+        } else if path == "/api/v1/weights/{file}" {
+            request = request.body(WEIGHTS);
         } else if !operation["requestBody"].is_null() {
             request = request.json(&sample.body(path));
         }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use cellmill_core::metrics::Confusion;
 use cellmill_core::model::{Calibration, EpochFigures, Measured, ModelInput, Threshold};
 use cellmill_core::training::TrainParameters;
+use cellmill_nets::weights::{self, Foreign};
 use cellmill_nets::{
     Augment, ClassWeights, Classifier, EpochReport, Family, FitOptions, LogisticRegression,
     N_VIEWS, OpenDevice, Scale, Scored, Trainer, expected_calibration_error, histograms,
@@ -19,6 +20,8 @@ pub(crate) use cellmill_nets::{
     Profile, ProfilePart as Part, Samples, TraceEvent, TrainOptions, instruction_set,
 };
 
+/// What weights from elsewhere learn with, as a part of the rate: they know something already.
+const PRETRAINED_BODY_RATE: f64 = 0.1;
 /// Pictures that are computed at once: enough to keep all threads busy.
 const BATCH: usize = 128;
 
@@ -102,7 +105,10 @@ pub(crate) fn probabilities(logits: &[f32], temperature: f64) -> Vec<f64> {
 pub(crate) fn options(parameters: &TrainParameters) -> Result<TrainOptions, Failure> {
     let settings = &parameters.network;
     let mut problems = Vec::new();
-    let family = named::<Family>("family", &settings.family, "mobilenet", &mut problems);
+    let known = Family::ALL.map(Family::name).join(", ");
+    let family = named::<Family>("family", &settings.family, &known, &mut problems);
+    let rate = family.unwrap_or_default().learning_rate();
+    let begins_with_weights = settings.weights.is_some();
     let scale = named::<Scale>(
         "scale",
         &settings.scale,
@@ -129,7 +135,7 @@ pub(crate) fn options(parameters: &TrainParameters) -> Result<TrainOptions, Fail
         features: settings.features as usize,
         epochs: settings.epochs,
         batch: settings.batch as usize,
-        learning_rate: settings.learning_rate.unwrap_or(3e-3),
+        learning_rate: settings.learning_rate.unwrap_or(rate),
         weight_decay: settings.weight_decay,
         // A warm-up longer than the training would never end.
         warm_up_epochs: (settings.warm_up_epochs.round() as u32).min(settings.epochs),
@@ -142,6 +148,13 @@ pub(crate) fn options(parameters: &TrainParameters) -> Result<TrainOptions, Fail
         gray: settings.gray,
         ema: settings.ema,
         mixup: settings.mixup,
+        body_rate: match settings.body_rate {
+            Some(it) => it,
+            None if begins_with_weights => PRETRAINED_BODY_RATE,
+            None => 1.0,
+        },
+        // A fresh head would teach the body nonsense at first.
+        head_epochs: u32::from(begins_with_weights && settings.epochs > 1),
         ..TrainOptions::default()
     };
     problems.extend(options.problems());
@@ -165,6 +178,34 @@ fn named<T: serde::de::DeserializeOwned>(
         problems.push(format!("{name} is `{value}`, it is one of {known}"));
     }
     parsed.ok()
+}
+
+/// Weights from elsewhere.
+#[derive(Debug)]
+pub(crate) struct Weights(Foreign);
+
+impl Weights {
+    pub(crate) fn of_bytes(bytes: &[u8]) -> Result<Self, Cause> {
+        Ok(Self(weights::read(bytes)?))
+    }
+
+    /// The options of a training that begins with them, and how many values of its network they set.
+    pub(crate) fn fitted(&self, options: TrainOptions) -> Result<(TrainOptions, Fit), Cause> {
+        let report = options.fit(&self.0)?;
+        let fit = Fit {
+            source: format!("{}, {}", report.source, self.0.format()),
+            n_values: report.loaded.len() as u64,
+        };
+        Ok((options.with_weights(&self.0)?, fit))
+    }
+}
+
+/// What weights are to a network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Fit {
+    /// Whose names they have, and the kind of file: `torchvision, PyTorch`.
+    pub(crate) source: String,
+    pub(crate) n_values: u64,
 }
 
 /// One step of a training, told while it runs.
@@ -196,13 +237,18 @@ pub(crate) struct Learned {
 }
 
 impl Training {
+    /// `weights` are those that the options name, if they name some.
     pub(crate) fn begin(
         options: TrainOptions,
         train: Samples,
         validation: Samples,
         device: &OpenDevice,
+        weights: Option<&Weights>,
     ) -> Result<Self, Cause> {
-        Ok(Self(Trainer::new(options, train, validation, device)?))
+        Ok(Self(match weights {
+            Some(it) => Trainer::with_weights(options, train, validation, device, &it.0)?,
+            None => Trainer::new(options, train, validation, device)?,
+        }))
     }
 
     /// Goes on from a checkpoint of the same training, to the same bits.

@@ -97,15 +97,20 @@ impl TrainOptions {
     /// The settings for a training that begins with these weights, or why the weights do not fit. Training and
     /// resuming both take them.
     pub fn with_weights(self, foreign: &Foreign) -> Result<Self, WeightsError> {
-        let device = candle_core::Device::Cpu;
-        let fresh = self.architecture().build(0.0, 0, &device);
-        let mut network = fresh.map_err(WeightsError::Network)?;
-        let report = weights::load_into(&mut network, foreign, self.family)?;
+        let report = self.fit(foreign)?;
         Ok(Self {
             pretrained: Some(foreign.fingerprint().to_owned()),
             normalisation: self.normalisation.or(report.normalisation),
             ..self
         })
+    }
+
+    /// What these weights would set in the network, or why they do not fit.
+    pub fn fit(&self, foreign: &Foreign) -> Result<weights::Report, WeightsError> {
+        let device = candle_core::Device::Cpu;
+        let fresh = self.architecture().build(0.0, 0, &device);
+        let mut network = fresh.map_err(WeightsError::Network)?;
+        weights::load_into(&mut network, foreign, self.family)
     }
 
     /// Everything that is wrong with the settings, a line each.

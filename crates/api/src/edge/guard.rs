@@ -10,7 +10,15 @@ use http::{HeaderMap, Method};
 
 use super::Error;
 use crate::parts::App;
-use crate::routes::{MODEL_FILE_PATH, UPLOAD_PART_PATH, UPLOAD_PATH};
+use crate::routes::{MODEL_FILE_PATH, UPLOAD_PART_PATH, UPLOAD_PATH, WEIGHTS_FILE_PATH};
+
+/// What takes more than the usual body.
+const UPLOADS: [&str; 4] = [
+    UPLOAD_PATH,
+    UPLOAD_PART_PATH,
+    MODEL_FILE_PATH,
+    WEIGHTS_FILE_PATH,
+];
 
 /// Refuses requests for another host's name, bodies that announce more than the limit, and writes that another
 /// site's page sends.
@@ -30,7 +38,7 @@ pub(crate) async fn guard(State(app): State<App>, request: Request, next: Next) 
     let is_upload = request
         .extensions()
         .get::<MatchedPath>()
-        .is_some_and(|it| [UPLOAD_PATH, UPLOAD_PART_PATH, MODEL_FILE_PATH].contains(&it.as_str()));
+        .is_some_and(|it| UPLOADS.contains(&it.as_str()));
     let limit = app.settings.max_body_bytes;
     if !is_upload && announced(request.headers()) > limit {
         return Error::TooLarge { limit }.into_response();

@@ -27,6 +27,7 @@ mod upload_plan;
 mod uploads;
 pub mod views;
 mod waiting;
+mod weights;
 mod why;
 mod workers;
 
@@ -38,6 +39,7 @@ use crate::parts::App;
 pub(crate) use models::MODEL_FILE_PATH;
 pub(crate) use upload_parts::UPLOAD_PART_PATH;
 pub(crate) use uploads::UPLOAD_PATH;
+pub(crate) use weights::WEIGHTS_FILE_PATH;
 
 /// Routes that anybody may ask: no more than whether we live, what we are, and what a token allows.
 pub(crate) fn open() -> OpenApiRouter<App> {
@@ -89,6 +91,8 @@ pub(crate) fn personal() -> OpenApiRouter<App> {
         .routes(routes!(models::upload_model_file))
         .routes(routes!(models::complete_model))
         .routes(routes!(models::promote_model))
+        .routes(routes!(weights::upload_weights))
+        .routes(routes!(weights::put_weights))
         .routes(routes!(jobs::list_jobs))
         .routes(routes!(jobs::get_job))
         .routes(routes!(jobs::get_log))

@@ -21,7 +21,7 @@ use super::documents::read_or_skip;
 use super::job_view::JobView;
 use super::jobs::{self, Counted};
 use super::project_rules::{self, Source};
-use super::{label_types, legacy, models};
+use super::{label_types, legacy, models, weights};
 use crate::accept::{AcceptError, Submission, accept};
 use crate::edge::{Error, ErrorBody, Json, JsonBody, Page, PageQuery, Path, Query};
 use crate::parts::App;
@@ -292,6 +292,9 @@ async fn training(
     if class.is_legacy() {
         legacy::check_served(app)?;
         project_rules::check_legacy_training(&new)?;
+    }
+    if let Some(key) = new.network.as_ref().and_then(|it| it.weights.as_ref()) {
+        weights::check_stored(app, key).await?;
     }
     let known = super::classes::known_classes(&app.store).await?;
     let chosen = project_rules::chosen_classes(&new, wanted.source(), &known)?;

@@ -24,6 +24,7 @@ pub use super::upload_parts::{
 };
 pub use super::upload_plan::{FileKind, FilePart, FileTree, UploadFile};
 pub use super::uploads::{GrantUploads, StoredUpload, UploadAnswer, UploadAnswers, UploadStatus};
+pub use super::weights::NewWeights;
 pub use super::why::{WhyEvent, WhyView};
 pub use super::workers::{GpuView, MachineView, WorkerView};
 pub use crate::edge::Page;

@@ -5,8 +5,8 @@ use std::fmt;
 use cellmill_api::views::{
     ClassTableView, DatasetView, EditLabel, FileView, GrantUploads, Health, ImageView, JobView,
     KeyStatus, LabelTypeBody, LabelTypeView, LabelView, ModelView, NewDataset, NewModel,
-    NewProject, OperationBody, Page, PointsView, ProjectView, Promote, Promoted, SignParts,
-    SignedPartView, SignedParts, StatusRequest, StoredUpload, UnitView, UploadAnswer,
+    NewProject, NewWeights, OperationBody, Page, PointsView, ProjectView, Promote, Promoted,
+    SignParts, SignedPartView, SignedParts, StatusRequest, StoredUpload, UnitView, UploadAnswer,
     UploadAnswers, UploadFile, UploadStatus, UploadView, WantedPartBody, WhyView, WorkerView,
 };
 use cellmill_core::classes::ClassTable;
@@ -268,6 +268,22 @@ impl Client {
         }
         let url = self.v1(&["models", &mid, "complete"], &[]);
         self.send_json(Method::POST, url, &json!({})).await
+    }
+
+    /// Sends a file of weights, unless the server has it; its key.
+    pub async fn send_weights(
+        &self,
+        weights: &NewWeights,
+        bytes: Vec<u8>,
+    ) -> Result<String, Error> {
+        let grant: UploadAnswer = self
+            .send_json(Method::POST, self.v1(&["weights"], &[]), weights)
+            .await?;
+        if grant.status == UploadStatus::Send {
+            self.put(&SignedRequest::of(&grant), weights.bytes, bytes.into())
+                .await?;
+        }
+        Ok(grant.key.unwrap_or_default())
     }
 
     /// Lets a label type use a model.

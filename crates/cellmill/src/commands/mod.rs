@@ -15,6 +15,7 @@ pub(crate) mod root;
 pub mod settings;
 pub mod synth;
 pub mod train;
+mod train_network;
 mod training_report;
 pub mod up;
 pub mod why;

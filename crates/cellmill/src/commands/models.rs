@@ -206,6 +206,10 @@ pub(super) fn facts(model: &ModelView) -> Vec<(&'static str, String)> {
             it.n_train, it.n_validation, it.n_test, it.split_unit
         ),
     ));
+    if let Some(it) = &it.weights {
+        let began_with = format!("{} values of {} ({})", it.n_values, it.file, it.source);
+        facts.push(("began with", began_with));
+    }
     let early = it.ended_early.as_ref();
     let early = early.map(|why| format!(", ended early: {why}"));
     facts.push((

@@ -16,6 +16,7 @@ use crate::client::Client;
 use super::class_names::ClassNames;
 use super::figures::{show_classes, show_confusion, show_figures};
 use super::jobs::{self, state_of};
+use super::train_network::NetworkArgs;
 use super::training_report;
 
 const EXAMPLES: &str = "\
@@ -28,6 +29,10 @@ Examples:
       two classes made of several
   cellmill train DkxD9Kjl --test-cases 1811001,1811002
       these cases judge the network, and nothing is learned from them
+  cellmill train DkxD9Kjl --net efficientnet_lite0 --weights efficientnet-lite0.pth --resize 100
+      a network that knows photographs learns on: for few cells, or finer classes
+  cellmill train DkxD9Kjl --net auto --time 2h
+      networks that fit into two hours are tried, and the best on the validation part is kept
   cellmill train DkxD9Kjl --shuffle-labels
       a check: with labels dealt out at random the test must be at chance";
 
@@ -97,56 +102,6 @@ pub struct TrainArgs {
     no_wait: bool,
 }
 
-/// The network and how it learns.
-#[derive(Clone, Debug, clap::Args)]
-struct NetworkArgs {
-    /// Size of the network
-    #[arg(long, value_name = "SCALE", value_parser = ["small", "normal", "big"])]
-    scale: Option<String>,
-    /// Most epochs
-    #[arg(long, value_name = "N")]
-    epochs: Option<u32>,
-    /// Cells of one step
-    #[arg(long, value_name = "N")]
-    batch: Option<u32>,
-    /// Highest learning rate
-    #[arg(long, value_name = "RATE")]
-    learning_rate: Option<f64>,
-    /// Ends after so many epochs without a better one [default: never]
-    #[arg(long, value_name = "EPOCHS")]
-    patience: Option<u32>,
-    /// Judge and keep the mean of the weights over steps, by this decay: 0.999 for thousands of steps, 0.99 for hundreds
-    #[arg(long, value_name = "DECAY")]
-    ema: Option<f64>,
-    /// Mix pictures in pairs, by shares drawn from Beta(ALPHA, ALPHA): 0.2 helps where cells are few [default: 0]
-    #[arg(long, value_name = "ALPHA")]
-    mixup: Option<f64>,
-    /// The network sees grey
-    #[arg(long)]
-    gray: bool,
-    /// No flips, turns, blur, colour jitter and shifts
-    #[arg(long)]
-    no_augment: bool,
-}
-
-impl NetworkArgs {
-    fn settings(&self) -> NetworkSettings {
-        let defaults = NetworkSettings::default();
-        NetworkSettings {
-            scale: self.scale.clone().unwrap_or(defaults.scale),
-            epochs: self.epochs.unwrap_or(defaults.epochs),
-            batch: self.batch.unwrap_or(defaults.batch),
-            learning_rate: self.learning_rate.or(defaults.learning_rate),
-            ema: self.ema.or(defaults.ema),
-            mixup: self.mixup.unwrap_or(defaults.mixup),
-            patience: self.patience.or(defaults.patience),
-            gray: self.gray,
-            augment: !self.no_augment,
-            ..defaults
-        }
-    }
-}
-
 /// Seconds of `90`, `90s`, `10m`, `2h`.
 fn parse_seconds(text: &str) -> Result<u64, String> {
     let (number, factor) = match text.char_indices().last() {
@@ -162,7 +117,7 @@ fn parse_seconds(text: &str) -> Result<u64, String> {
 }
 
 impl TrainArgs {
-    fn wish(&self, names: &ClassNames) -> Result<NewProject, Error> {
+    fn wish(&self, names: &ClassNames, network: NetworkSettings) -> Result<NewProject, Error> {
         let split = match self.split.as_str() {
             _ if !self.test_cases.is_empty() => SplitRule::Cases {
                 test: self.test_cases.clone(),
@@ -183,7 +138,7 @@ impl TrainArgs {
             parameter_time: self.time,
             split: Some(split),
             seed: Some(self.seed),
-            network: Some(self.network.settings()),
+            network: Some(network),
             label_type: self.label_type.clone(),
             shuffle_labels: self.shuffle_labels,
             profile: self.profile,
@@ -203,7 +158,12 @@ struct Trained {
 pub(crate) async fn run(args: &TrainArgs, console: &mut Console) -> Result<Exit, Error> {
     let client = args.server.client()?;
     let names = ClassNames::of_server(&client).await?;
-    let made = client.create_project(&args.wish(&names)?).await?;
+    // Told before anything is sent: weights that do not fit.
+    let mut network = args.network.settings();
+    if let Some(file) = args.network.weights_file(args.resize)? {
+        network.weights = Some(client.send_weights(&file.announced, file.bytes).await?);
+    }
+    let made = client.create_project(&args.wish(&names, network)?).await?;
     if args.no_wait {
         console.answer(&made, |console, made| {
             console.line(format_args!(

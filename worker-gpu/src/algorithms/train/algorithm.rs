@@ -15,11 +15,12 @@ use super::catalogue::Catalogue;
 use super::cells::{Loading, Shelves};
 use super::parts::{Split, deal_out};
 use super::tables::{labels_table, split_table};
+use super::weights::Given;
 use super::{profile, report, rival};
 use crate::algorithms::refuse;
 use crate::bench::Bench;
 use crate::cells::known_classes;
-use crate::network::{self, Learned, Step, TrainOptions, Training};
+use crate::network::{self, Learned, Step, TrainOptions, Training, Weights};
 
 /// How far the whole is when training begins and when it ends, in percent. Before: reading. After: judging.
 const BEGIN: f64 = 5.0;
@@ -52,7 +53,20 @@ impl Algorithm for TrainAlgorithm {
             return Err(refuse(format!("job `{}` is no training", unit.job.dir)));
         };
         // Before anything is read: settings that can't be are told at once.
-        let options = network::options(parameters)?;
+        let mut options = network::options(parameters)?;
+        let given = Given::read(parameters, context).await?;
+        let mut began_with = None;
+        if let Some(given) = &given {
+            let fitted = given.weights.fitted(options);
+            let (with_weights, fit) = fitted.map_err(|error| given.unfit(error.as_ref()))?;
+            options = with_weights;
+            let facts = given.facts(fit);
+            context.info(&format!(
+                "begins with {} values of `{}` ({})",
+                facts.n_values, facts.file, facts.source
+            ));
+            began_with = Some(facts);
+        }
         let classes = report::classes(parameters, &known_classes(context.store()).await?);
         let catalogue = Catalogue::read(context, &unit.key.dir, parameters).await?;
         let labels: Vec<usize> = catalogue.cells.iter().map(|it| it.class).collect();
@@ -89,7 +103,10 @@ impl Algorithm for TrainAlgorithm {
             shelves.validation.cells.len(),
             shelves.test.cells.len()
         ));
-        let mut learned = self.learn(options, parameters, &shelves, context).await?;
+        let weights = given.as_ref().map(|it| &it.weights);
+        let mut learned = self
+            .learn(options, weights, parameters, &shelves, context)
+            .await?;
         context.report(END, "judges the model");
         let (n_cells, stop) = (catalogue.cells.len(), context.stop_signal());
         let verdict = self
@@ -106,6 +123,7 @@ impl Algorithm for TrainAlgorithm {
             &learned,
             &self.bench.compute,
         );
+        facts.weights = began_with;
         let profile = profile::figures(&learned.profile, shelves.times);
         drop(turn);
         drop(shelves);
@@ -180,13 +198,16 @@ impl TrainAlgorithm {
     async fn learn(
         &self,
         options: TrainOptions,
+        weights: Option<&Weights>,
         parameters: &TrainParameters,
         shelves: &Shelves,
         context: &mut Context,
     ) -> Result<Learned, Failure> {
         let compute = &self.bench.compute;
         let mut watch = Watch::new(options.epochs, parameters.time);
-        let mut training = self.begin_or_resume(options, shelves, context).await?;
+        let mut training = self
+            .begin_or_resume(options, weights, shelves, context)
+            .await?;
         if parameters.profile {
             training.keep_trace();
         }
@@ -229,6 +250,7 @@ impl TrainAlgorithm {
     async fn begin_or_resume(
         &self,
         options: TrainOptions,
+        weights: Option<&Weights>,
         shelves: &Shelves,
         context: &mut Context,
     ) -> Result<Training, Failure> {
@@ -254,7 +276,7 @@ impl TrainAlgorithm {
         }
         let (train, validation) = samples();
         compute
-            .run(|| Training::begin(options, train, validation, compute.device()))
+            .run(|| Training::begin(options, train, validation, compute.device(), weights))
             .map_err(failed)
     }
 }

@@ -13,5 +13,6 @@ mod rival;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod weights;
 
 pub use algorithm::TrainAlgorithm;

@@ -334,6 +334,37 @@ async fn a_profile_is_told_and_traced_when_somebody_asks() {
     assert_eq!(n_forward as u64, profile.steps);
 }
 
+/// The weights are a model that another training left: its body fits, and its head of two classes too.
+#[tokio::test]
+async fn a_training_begins_with_weights_that_were_given() {
+    let lab = Lab::plain(120, &CLASSES).await;
+    let weights = &trained().await["model"];
+    let sha256 = cellmill_core::ids::sha256_hex(weights);
+    let key = format!("modules/weights/{sha256}.safetensors");
+    let mut parameters = quick(&CLASSES);
+    parameters.network.epochs = 1;
+    parameters.network.weights = Some(key.clone());
+    let unit = lab.unit(JobParameters::Train(parameters.clone()), 0, 1);
+    let (result, _) = lab.try_run(&TrainAlgorithm::new(bench()), &unit).await;
+    assert!(permanent(result).contains("are not there"));
+    lab.store
+        .put_bytes(&key, weights.clone(), Put::Create)
+        .await
+        .unwrap();
+    let report = report(&train(&lab, parameters.clone(), 1).await);
+    assert!(report.card.test.unwrap().accuracy > 0.9, "it knew before");
+    let facts = report.card.training.unwrap();
+    let began_with = facts.weights.unwrap();
+    assert_eq!((began_with.sha256, began_with.file), (sha256, key));
+    assert_eq!(began_with.source, "cellmill, safetensors");
+    assert!(began_with.n_values > 50);
+
+    parameters.network.scale = "normal".to_owned();
+    let unit = lab.unit(JobParameters::Train(parameters), 0, 1);
+    let (result, _) = lab.try_run(&TrainAlgorithm::new(bench()), &unit).await;
+    assert!(permanent(result).contains("weights fit the family and the scale"));
+}
+
 fn samples() -> Samples {
     let mut samples = Samples::new(32);
     for at in 0..40 {
@@ -350,7 +381,7 @@ fn an_epoch_that_is_broken_off_never_was() {
     let bench = bench();
     let validation = Samples::new(32);
     let mut training =
-        Training::begin(options, samples(), validation, bench.compute.device()).unwrap();
+        Training::begin(options, samples(), validation, bench.compute.device(), None).unwrap();
     let done = training.epoch(&mut |_| ControlFlow::Continue(())).unwrap();
     assert_eq!(done.unwrap().epoch, 1);
     let mut shares = Vec::new();

@@ -76,7 +76,9 @@ fn build() -> Result<PathBuf> {
     let script = repository().join("worker-gpu/build-cuda");
     ensure!(script.is_file(), "there is no {}", script.display());
     let mut command = Command::new(script);
-    command.args(["--examples", "--target-dir"]).arg(target_folder()?);
+    command
+        .args(["--examples", "--target-dir"])
+        .arg(target_folder()?);
     let said = heard(command.current_dir(repository()))?;
     let worker = said.lines().next_back().unwrap_or_default().trim();
     ensure!(Path::new(worker).is_file(), "there is no worker `{worker}`");
