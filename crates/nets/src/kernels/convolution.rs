@@ -1,9 +1,10 @@
-//! Convolution as a matrix product over gathered patches (im2col), channels last. With a 1x1 kernel the
-//! patches are the input itself and nothing is gathered.
+//! Convolution, channels last: as a matrix product over gathered patches (im2col), or after Winograd where that is
+//! faster. With a 1x1 kernel the patches are the input itself and nothing is gathered.
 
+use super::scratch::with_scratch;
+use super::winograd::{self, Winograd};
 use super::{Activation, Matrix, Padding, add_parts, cut, held, kernel, multiply};
 use rayon::prelude::*;
-use std::cell::RefCell;
 
 /// The shape of a convolution: `n` images of `h` x `w` pixels and `c` channels give `o` channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,26 +57,22 @@ impl Convolution {
         self.kernel == 1 && self.stride == 1 && self.top() == 0
     }
 
+    /// The shape for Winograd's algorithm, where it can be used and is faster: not where the channels fill no
+    /// block, nor where a picture fills no tile.
+    fn winograd(&self) -> Option<Winograd> {
+        let is_its_kind = self.kernel == 3
+            && self.stride == 1
+            && (self.top(), self.left()) == (1, 1)
+            && (self.out_h(), self.out_w()) == (self.h, self.w);
+        let pays = self.c >= 16 && self.o >= 16 && self.h.min(self.w) >= 3;
+        let Self { n, h, w, c, o, .. } = *self;
+        (is_its_kind && pays).then_some(Winograd { n, h, w, c, o })
+    }
+
     /// Output rows of one task. The gathered patches of a task (about 1 MiB) should stay in the second-level cache.
     fn tile(&self) -> usize {
         ((1 << 18) / self.depth()).clamp(128, 2048)
     }
-}
-
-thread_local! {
-    /// Gathered patches; kept, so that a step does not page in fresh memory for each tile.
-    static PATCHES: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
-}
-
-fn with_patches<R>(len: usize, body: impl FnOnce(&mut [f32]) -> R) -> R {
-    // Taken out while in use: a task that waits inside `body` may run another one on this thread.
-    let mut patches = PATCHES.take();
-    if patches.len() < len {
-        patches.resize(len, 0.0);
-    }
-    let result = body(&mut patches[..len]);
-    PATCHES.set(patches);
-    result
 }
 
 /// Calls `body` with the patches of the output rows `first..first + len`, each a row of `depth` values.
@@ -90,7 +87,7 @@ fn patches<R>(
     if it.is_pointwise() {
         return body(&x[first * depth..][..len * depth]);
     }
-    with_patches(len * depth, |patches| {
+    with_scratch(len * depth, |patches| {
         for (row, patch) in patches.chunks_exact_mut(depth).enumerate() {
             gather(it, x, first + row, patch);
         }
@@ -139,7 +136,7 @@ fn line_of(it: &Convolution, row: usize, ky: usize) -> Option<Line> {
 }
 
 /// Reorders weights from (out, in, y, x), as files hold them, to (out, y, x, in), as patches lie.
-pub(crate) fn pack(weights: &[f32], o: usize, c: usize, kernel: usize) -> Vec<f32> {
+fn pack(weights: &[f32], o: usize, c: usize, kernel: usize) -> Vec<f32> {
     reorder(weights, o, c, kernel * kernel)
 }
 
@@ -167,8 +164,47 @@ fn reorder(values: &[f32], outer: usize, a: usize, b: usize) -> Vec<f32> {
     out
 }
 
-/// `y = x * weights (+ bias)`, then what comes `after`, with packed weights.
+/// Weights in the order that [`forward`] reads.
+#[derive(Debug)]
+pub(crate) enum Weights {
+    /// Of [`pack`].
+    Plain(Vec<f32>),
+    Winograd(Vec<f32>),
+}
+
+impl Weights {
+    /// From weights as files hold them.
+    pub(crate) fn new(it: &Convolution, weights: &[f32]) -> Self {
+        match it.winograd() {
+            Some(_) => Self::Winograd(winograd::pack(weights, it.o, it.c)),
+            None => Self::Plain(pack(weights, it.o, it.c, it.kernel)),
+        }
+    }
+
+    /// Whether they are what a convolution of this shape reads: the algorithm depends on the size of the picture.
+    pub(crate) fn fit(&self, it: &Convolution) -> bool {
+        matches!(self, Self::Winograd(_)) == it.winograd().is_some()
+    }
+}
+
+/// `y = x * weights (+ bias)`, then what comes `after`. Panics when the weights do not fit.
 pub(crate) fn forward(
+    it: &Convolution,
+    x: &[f32],
+    weights: &Weights,
+    bias: Option<&[f32]>,
+    after: Activation,
+    y: &mut [f32],
+) {
+    match (it.winograd(), weights) {
+        (Some(it), Weights::Winograd(packed)) => winograd::forward(&it, x, packed, bias, after, y),
+        (None, Weights::Plain(packed)) => forward_plain(it, x, packed, bias, after, y),
+        _ => panic!("the weights were made for another shape"),
+    }
+}
+
+/// [`forward`] as a product with weights of [`pack`].
+pub(crate) fn forward_plain(
     it: &Convolution,
     x: &[f32],
     packed: &[f32],
@@ -218,14 +254,27 @@ kernel! {
 }
 }
 
-/// The gradient in the input.
-pub(crate) fn backward_input(it: &Convolution, packed: &[f32], dy: &[f32], dx: &mut [f32]) {
+/// The gradient in the input, with weights as files hold them.
+pub(crate) fn backward_input(it: &Convolution, weights: &[f32], dy: &[f32], dx: &mut [f32]) {
     let (rows, depth) = (it.rows(), it.depth());
-    let weights = Matrix::new(packed, it.o, depth);
-    if !it.is_pointwise() {
-        scatter_all(it, weights, dy, dx);
+    if let Some(Winograd { n, h, w, c, o }) = it.winograd() {
+        let packed = winograd::pack_turned(weights, o, c);
+        let turned = Winograd {
+            n,
+            h,
+            w,
+            c: o,
+            o: c,
+        };
+        winograd::forward(&turned, dy, &packed, None, Activation::None, dx);
         return;
     }
+    if !it.is_pointwise() {
+        let packed = pack(weights, it.o, it.c, it.kernel);
+        scatter_all(it, Matrix::new(&packed, it.o, depth), dy, dx);
+        return;
+    }
+    let weights = Matrix::new(weights, it.o, depth);
     if rows < FEW_ROWS {
         multiply(
             dx,
@@ -252,7 +301,7 @@ fn scatter_all(it: &Convolution, weights: Matrix<'_>, dy: &[f32], dx: &mut [f32]
     dx.par_chunks_mut(it.h * it.w * it.c)
         .zip(dy.par_chunks(pixels * it.o))
         .for_each(|(dx, dy)| {
-            with_patches(pixels * depth, |patches| {
+            with_scratch(pixels * depth, |patches| {
                 multiply(patches, Matrix::new(dy, pixels, it.o), weights, false, 1);
                 dx.fill(0.0);
                 for (row, patch) in patches.chunks_exact(depth).enumerate() {
@@ -272,6 +321,10 @@ fn scatter(it: &Convolution, patch: &[f32], row: usize, dx: &mut [f32]) {
 
 /// The gradient in the weights, written in the order of files.
 pub(crate) fn backward_weights(it: &Convolution, x: &[f32], dy: &[f32], dw: &mut [f32]) {
+    if let Some(it) = it.winograd() {
+        winograd::backward_weights(&it, x, dy, dw);
+        return;
+    }
     let (rows, depth) = (it.rows(), it.depth());
     let product = |rows: std::ops::Range<usize>, out: &mut [f32], add: bool, parts: usize| {
         let dy = Matrix::new(&dy[rows.start * it.o..rows.end * it.o], rows.len(), it.o);

@@ -8,9 +8,9 @@
     reason = "what a kernel calls has to be compiled with the kernel's vectors"
 )]
 
+use super::scratch::with_scratch;
 use super::{Activation, Padding, add_parts, cut, held, kernel};
 use rayon::prelude::*;
-use std::cell::RefCell;
 
 /// `n` images of `h` x `w` pixels and `c` channels, under a kernel of side 3 or 5.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,20 +106,6 @@ impl Canvas {
     }
 }
 
-thread_local! {
-    static CANVAS: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
-}
-
-fn with_canvas<R>(len: usize, body: impl FnOnce(&mut [f32]) -> R) -> R {
-    let mut canvas = CANVAS.take();
-    if canvas.len() < len {
-        canvas.resize(len, 0.0);
-    }
-    let result = body(&mut canvas[..len]);
-    CANVAS.set(canvas);
-    result
-}
-
 /// `y = x * weights (+ bias)`, then what comes `after`; the weights as files hold them, (channel, y, x).
 pub(crate) fn forward(
     it: &Depthwise,
@@ -134,7 +120,7 @@ pub(crate) fn forward(
     y.par_chunks_mut(it.out_len())
         .zip(x.par_chunks(it.in_len()))
         .for_each(|(y, x)| {
-            with_canvas(it.input_canvas().len() * BLOCK, |canvas| {
+            with_scratch(it.input_canvas().len() * BLOCK, |canvas| {
                 forward_image(it, x, [weights, bias], after, y, canvas);
             });
         });
@@ -204,7 +190,7 @@ pub(crate) fn backward_input(it: &Depthwise, weights: &[f32], dy: &[f32], dx: &m
     dx.par_chunks_mut(it.in_len())
         .zip(dy.par_chunks(it.out_len()))
         .for_each(|(dx, dy)| {
-            with_canvas(it.gradient_canvas().len() * BLOCK, |canvas| {
+            with_scratch(it.gradient_canvas().len() * BLOCK, |canvas| {
                 input_image(it, turned, dy, dx, canvas);
             });
         });
@@ -246,7 +232,7 @@ pub(crate) fn backward_weights(it: &Depthwise, x: &[f32], dy: &[f32], dw: &mut [
         .into_par_iter()
         .map(|images| {
             let mut sum = vec![0.0; taps * it.c];
-            with_canvas(it.input_canvas().len() * BLOCK, |canvas| {
+            with_scratch(it.input_canvas().len() * BLOCK, |canvas| {
                 for image in images {
                     let x = &x[image * it.in_len()..][..it.in_len()];
                     let dy = &dy[image * it.out_len()..][..it.out_len()];

@@ -16,12 +16,15 @@ pub(crate) mod norm;
 mod padding;
 mod parts;
 pub(crate) mod pool;
+mod product;
 pub(crate) mod residual;
+mod scratch;
 pub(crate) mod transposed;
+mod winograd;
 
 pub use activation::Activation;
 pub(crate) use activation::held;
 pub use native::instruction_set;
-pub(crate) use native::{Kernel, Matrix, kernel, multiply, vectorised};
+pub(crate) use native::{Kernel, LANES, Matrix, Simd, kernel, multiply, vectorised};
 pub use padding::Padding;
 pub(crate) use parts::{add, add_parts, cut};

@@ -1,11 +1,17 @@
-//! The two places where safe Rust does not reach: the matrix product of the `gemm` crate behind checked
-//! bounds, and running a function with the vector instructions that the processor has.
+//! The places where safe Rust does not reach: the matrix product of the `gemm` crate behind checked bounds,
+//! running a function with the vector instructions that the processor has, and those instructions.
 #![expect(
     unsafe_code,
     reason = "`gemm::gemm` takes raw pointers, and a function with more target features than its caller is unsafe to call; both are checked here"
 )]
+#![expect(
+    clippy::inline_always,
+    reason = "what a kernel calls has to be compiled with the kernel's vectors"
+)]
 
 use gemm::Parallelism;
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64 as x86;
 
 /// A read-only matrix over a slice: element (r, c) lies at `r * row_stride + c * column_stride`.
 #[derive(Clone, Copy, Debug)]
@@ -137,17 +143,201 @@ pub fn instruction_set() -> &'static str {
     }
 }
 
+/// Sixteen values at once, with the instructions of one kind of vectors.
+///
+/// A value of this type says that the processor has them: only [`vectorised`] makes one, after it looked.
+pub(crate) trait Simd: Copy {
+    /// Sixteen values.
+    type V: Copy;
+
+    /// Rows of the tile of a matrix product whose 32 columns fill the registers best.
+    const ROWS: usize;
+
+    fn load(self, values: &[f32; LANES]) -> Self::V;
+    fn store(self, it: Self::V, values: &mut [f32; LANES]);
+    fn splat(self, value: f32) -> Self::V;
+    fn add(self, a: Self::V, b: Self::V) -> Self::V;
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V;
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a * b + c`, rounded once where the processor can.
+    fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+}
+
+/// Values of a [`Simd::V`].
+pub(crate) const LANES: usize = 16;
+
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Avx512(());
+
+// SAFETY, of every block below: an `Avx512` exists only where the processor has AVX-512F, see `vectorised`. Loads
+// and stores are unaligned and stay inside of an array of sixteen values.
+#[cfg(target_arch = "x86_64")]
+impl Simd for Avx512 {
+    type V = x86::__m512;
+    const ROWS: usize = 12;
+
+    #[inline(always)]
+    fn load(self, values: &[f32; LANES]) -> Self::V {
+        unsafe { x86::_mm512_loadu_ps(values.as_ptr()) }
+    }
+    #[inline(always)]
+    fn store(self, it: Self::V, values: &mut [f32; LANES]) {
+        unsafe { x86::_mm512_storeu_ps(values.as_mut_ptr(), it) }
+    }
+    #[inline(always)]
+    fn splat(self, value: f32) -> Self::V {
+        unsafe { x86::_mm512_set1_ps(value) }
+    }
+    #[inline(always)]
+    fn add(self, a: Self::V, b: Self::V) -> Self::V {
+        unsafe { x86::_mm512_add_ps(a, b) }
+    }
+    #[inline(always)]
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V {
+        unsafe { x86::_mm512_sub_ps(a, b) }
+    }
+    #[inline(always)]
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V {
+        unsafe { x86::_mm512_mul_ps(a, b) }
+    }
+    #[inline(always)]
+    fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        unsafe { x86::_mm512_fmadd_ps(a, b, c) }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Avx2(());
+
+// SAFETY, of every block below: an `Avx2` exists only where the processor has AVX2 and FMA, see `vectorised`.
+// Loads and stores are unaligned; the two halves of eight values lie inside of the array of sixteen.
+#[cfg(target_arch = "x86_64")]
+impl Simd for Avx2 {
+    type V = [x86::__m256; 2];
+    const ROWS: usize = 3;
+
+    #[inline(always)]
+    fn load(self, values: &[f32; LANES]) -> Self::V {
+        let at = values.as_ptr();
+        unsafe { [x86::_mm256_loadu_ps(at), x86::_mm256_loadu_ps(at.add(8))] }
+    }
+    #[inline(always)]
+    fn store(self, it: Self::V, values: &mut [f32; LANES]) {
+        let at = values.as_mut_ptr();
+        unsafe {
+            x86::_mm256_storeu_ps(at, it[0]);
+            x86::_mm256_storeu_ps(at.add(8), it[1]);
+        }
+    }
+    #[inline(always)]
+    fn splat(self, value: f32) -> Self::V {
+        unsafe { [x86::_mm256_set1_ps(value); 2] }
+    }
+    #[inline(always)]
+    fn add(self, a: Self::V, b: Self::V) -> Self::V {
+        unsafe {
+            [
+                x86::_mm256_add_ps(a[0], b[0]),
+                x86::_mm256_add_ps(a[1], b[1]),
+            ]
+        }
+    }
+    #[inline(always)]
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V {
+        unsafe {
+            [
+                x86::_mm256_sub_ps(a[0], b[0]),
+                x86::_mm256_sub_ps(a[1], b[1]),
+            ]
+        }
+    }
+    #[inline(always)]
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V {
+        unsafe {
+            [
+                x86::_mm256_mul_ps(a[0], b[0]),
+                x86::_mm256_mul_ps(a[1], b[1]),
+            ]
+        }
+    }
+    #[inline(always)]
+    fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        let half = |at: usize| unsafe { x86::_mm256_fmadd_ps(a[at], b[at], c[at]) };
+        [half(0), half(1)]
+    }
+}
+
+/// Arrays, for whatever the compiler makes of them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Portable;
+
+impl Portable {
+    #[inline(always)]
+    fn zip(a: [f32; LANES], b: [f32; LANES], body: impl Fn(f32, f32) -> f32) -> [f32; LANES] {
+        let mut out = a;
+        for (out, b) in out.iter_mut().zip(b) {
+            *out = body(*out, b);
+        }
+        out
+    }
+}
+
+impl Simd for Portable {
+    type V = [f32; LANES];
+    const ROWS: usize = 1;
+
+    #[inline(always)]
+    fn load(self, values: &[f32; LANES]) -> Self::V {
+        *values
+    }
+    #[inline(always)]
+    fn store(self, it: Self::V, values: &mut [f32; LANES]) {
+        *values = it;
+    }
+    #[inline(always)]
+    fn splat(self, value: f32) -> Self::V {
+        [value; LANES]
+    }
+    #[inline(always)]
+    fn add(self, a: Self::V, b: Self::V) -> Self::V {
+        Self::zip(a, b, |a, b| a + b)
+    }
+    #[inline(always)]
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V {
+        Self::zip(a, b, |a, b| a - b)
+    }
+    #[inline(always)]
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V {
+        Self::zip(a, b, |a, b| a * b)
+    }
+    #[inline(always)]
+    fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        // Without the instruction, fusing would be a call of the C library for each value.
+        if cfg!(target_arch = "aarch64") {
+            let mut out = c;
+            for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
+                *out = a.mul_add(b, *out);
+            }
+            return out;
+        }
+        Self::zip(Self::zip(a, b, |a, b| a * b), c, |a, b| a + b)
+    }
+}
+
 /// A computation that [`vectorised`] compiles for several kinds of vectors; made by the macro `kernel`.
 ///
 /// `run` is marked `#[inline(always)]`. A closure in its place would be compiled once, for the baseline, and
 /// be several times slower.
 pub(crate) trait Kernel {
-    fn run(self);
+    fn run<S: Simd>(self, simd: S);
 }
 
 /// Runs a kernel compiled for the widest vectors that the processor has.
 ///
-/// Plain arithmetic gives the same bits in each version: Rust never fuses a product into a sum on its own.
+/// Plain arithmetic gives the same bits in each version: Rust never fuses a product into a sum on its own. Where a
+/// kernel fuses them itself ([`Simd::fma`]), the portable version rounds twice.
 #[inline]
 pub(crate) fn vectorised(kernel: impl Kernel) {
     match vectors() {
@@ -157,26 +347,31 @@ pub(crate) fn vectorised(kernel: impl Kernel) {
         // SAFETY: the features were detected above.
         #[cfg(target_arch = "x86_64")]
         Vectors::Avx2 => unsafe { with_avx2(kernel) },
-        Vectors::Baseline => kernel.run(),
+        Vectors::Baseline => kernel.run(Portable),
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512cd,avx512dq,avx512vl")]
 fn with_avx512(kernel: impl Kernel) {
-    kernel.run();
+    kernel.run(Avx512(()));
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 fn with_avx2(kernel: impl Kernel) {
-    kernel.run();
+    kernel.run(Avx2(()));
 }
 
 /// Defines a function whose body is compiled for each kind of vectors and chosen at run time, see
-/// [`vectorised`].
+/// [`vectorised`]. A name in brackets before the arguments is that of the body's [`Simd`].
 macro_rules! kernel {
     ($(#[$meta:meta])* $visibility:vis fn $name:ident<$a:lifetime>($($argument:ident: $type:ty),* $(,)?) $body:block) => {
+        $crate::kernels::kernel! {
+            $(#[$meta])* $visibility fn $name<$a>[_simd]($($argument: $type),*) $body
+        }
+    };
+    ($(#[$meta:meta])* $visibility:vis fn $name:ident<$a:lifetime>[$simd:ident]($($argument:ident: $type:ty),* $(,)?) $body:block) => {
         $(#[$meta])*
         $visibility fn $name<$a>($($argument: $type),*) {
             struct Call<$a> {
@@ -184,7 +379,7 @@ macro_rules! kernel {
             }
             impl<$a> $crate::kernels::Kernel for Call<$a> {
                 #[inline(always)]
-                fn run(self) {
+                fn run<S: $crate::kernels::Simd>(self, $simd: S) {
                     let Self { $($argument),* } = self;
                     $body
                 }

@@ -1,9 +1,9 @@
 //! Transposed convolution 2x2 with stride 2: every pixel becomes a square of four. A matrix product whose
 //! columns are the four pixels' channels, and a copy that puts them in their places.
 
+use super::scratch::with_scratch;
 use super::{Matrix, add_parts, kernel, multiply};
 use rayon::prelude::*;
-use std::cell::RefCell;
 
 /// `n` images of `h` x `w` pixels and `c` channels become images of `2 h` x `2 w` pixels and `o` channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,20 +28,6 @@ impl Transposed {
     fn lines(&self) -> usize {
         (512 / self.w).max(1)
     }
-}
-
-thread_local! {
-    static SQUARES: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
-}
-
-fn with_squares<R>(len: usize, body: impl FnOnce(&mut [f32]) -> R) -> R {
-    let mut squares = SQUARES.take();
-    if squares.len() < len {
-        squares.resize(len, 0.0);
-    }
-    let result = body(&mut squares[..len]);
-    SQUARES.set(squares);
-    result
 }
 
 /// Reorders weights from (in, out, y, x), as files hold them, to (in, y, x, out).
@@ -73,7 +59,7 @@ pub(crate) fn forward(it: &Transposed, x: &[f32], packed: &[f32], bias: &[f32], 
         .zip(x.par_chunks(it.lines() * line))
         .for_each(|(y, x)| {
             let pixels = x.len() / it.c;
-            with_squares(y.len(), |squares| {
+            with_scratch(y.len(), |squares| {
                 multiply(squares, Matrix::new(x, pixels, it.c), weights, false, 1);
                 place(it, squares, bias, y);
             });
@@ -125,7 +111,7 @@ pub(crate) fn backward(
             let tiles = x.chunks_mut(it.lines() * line);
             for (x, dy) in tiles.zip(dy.chunks(it.lines() * it.w * columns)) {
                 let pixels = x.len() / it.c;
-                with_squares(dy.len(), |squares| {
+                with_scratch(dy.len(), |squares| {
                     collect(it, dy, squares, &mut db);
                     let squares = Matrix::new(squares, pixels, columns);
                     let old = Matrix::new(x, pixels, it.c).transposed();

@@ -2,6 +2,7 @@
 
 use super::{BatchNorm, Convolution, Depthwise, Layer, Linear, Pass, Visitor};
 use crate::kernels::Activation;
+use crate::kernels::convolution::Weights;
 use candle_core::{Result, Tensor};
 
 /// A convolution or linear layer, batch normalisation, and what the normalisation has behind it.
@@ -25,7 +26,7 @@ pub enum Map {
 
 #[derive(Debug)]
 struct Folded {
-    weights: Vec<f32>,
+    weights: Weights,
     bias: Vec<f32>,
 }
 
@@ -56,20 +57,29 @@ impl Map {
         }
     }
 
-    fn folded(&self, factors: &[f32]) -> Result<Vec<f32>> {
+    /// Weights for this input, each output times its factor.
+    fn ready(&self, x: &Tensor, factors: &[f32]) -> Result<Weights> {
         match self {
-            Self::Convolution(it) => it.folded(factors),
-            Self::Depthwise(it) => it.folded(factors),
-            Self::Linear(it) => it.folded(factors),
+            Self::Convolution(it) => it.ready(x, Some(factors)),
+            Self::Depthwise(it) => it.folded(factors).map(Weights::Plain),
+            Self::Linear(it) => it.folded(factors).map(Weights::Plain),
+        }
+    }
+
+    fn fit(&self, weights: &Weights, x: &Tensor) -> Result<bool> {
+        match self {
+            Self::Convolution(it) => it.fit(weights, x),
+            Self::Depthwise(_) | Self::Linear(_) => Ok(true),
         }
     }
 
     fn apply(&self, x: &Tensor, it: &Folded, after: Activation, pass: &mut Pass) -> Result<Tensor> {
-        let (weights, bias) = (&it.weights, Some(it.bias.as_slice()));
-        match self {
-            Self::Convolution(it) => it.apply(x, weights, bias, after, pass),
-            Self::Depthwise(it) => it.apply(x, weights, bias, after, pass),
-            Self::Linear(it) => it.apply(x, weights, bias, after, pass),
+        let bias = Some(it.bias.as_slice());
+        match (self, &it.weights) {
+            (Self::Convolution(map), weights) => map.apply(x, weights, bias, after, pass),
+            (Self::Depthwise(map), Weights::Plain(it)) => map.apply(x, it, bias, after, pass),
+            (Self::Linear(map), Weights::Plain(it)) => map.apply(x, it, bias, after, pass),
+            (_, Weights::Winograd(_)) => unreachable!("`ready` made plain weights"),
         }
     }
 }
@@ -104,12 +114,13 @@ impl Layer for Block {
             let x = self.map.layer().infer(x, pass)?;
             return self.norm.infer(x, pass);
         }
-        let folded = if let Some(it) = self.folded.take() {
-            it
-        } else {
-            let (factors, bias) = self.norm.folded()?;
-            let weights = self.map.folded(&factors)?;
-            Folded { weights, bias }
+        let folded = match self.folded.take() {
+            Some(it) if self.map.fit(&it.weights, &x)? => it,
+            _ => {
+                let (factors, bias) = self.norm.folded()?;
+                let weights = self.map.ready(&x, &factors)?;
+                Folded { weights, bias }
+            }
         };
         let y = self.map.apply(&x, &folded, self.norm.after(), pass)?;
         self.folded = Some(folded);

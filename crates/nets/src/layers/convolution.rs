@@ -9,7 +9,7 @@ use super::card::{self, Recorded};
 use super::values::{read, write};
 use super::{Layer, Parameter, Pass, Slot, Visitor, kept};
 use crate::kernels::bias;
-use crate::kernels::convolution as dense;
+use crate::kernels::convolution::{self as dense, Weights};
 use crate::kernels::depthwise;
 use crate::kernels::{Activation, Padding};
 use crate::rng::Rng;
@@ -24,6 +24,8 @@ pub struct Convolution {
     bias: Option<Parameter>,
     after: Activation,
     x: Option<Tensor>,
+    /// The weights as inference reads them.
+    ready: Option<Weights>,
     /// Where the gradient passes what comes after the bias, of the last forward pass.
     passes: Vec<u8>,
     on_card: Option<Recorded>,
@@ -48,6 +50,7 @@ impl Convolution {
             bias: None,
             after: Activation::None,
             x: None,
+            ready: None,
             passes: Vec::new(),
             on_card: None,
         })
@@ -81,11 +84,28 @@ impl Convolution {
         })
     }
 
-    /// The product with these packed weights, a bias and what comes after.
+    /// The weights as the kernel reads them for this input, each output times its factor.
+    pub(super) fn ready(&self, x: &Tensor, factors: Option<&[f32]>) -> Result<Weights> {
+        let it = self.shape(x)?;
+        let weights = read(&self.weight.value)?;
+        let Some(factors) = factors else {
+            return Ok(Weights::new(&it, &weights));
+        };
+        let mut weights = weights.to_vec();
+        scale(&mut weights, factors);
+        Ok(Weights::new(&it, &weights))
+    }
+
+    /// Whether weights of [`Self::ready`] serve for this input too.
+    pub(super) fn fit(&self, weights: &Weights, x: &Tensor) -> Result<bool> {
+        Ok(weights.fit(&self.shape(x)?))
+    }
+
+    /// The product with these weights, a bias and what comes after.
     pub(super) fn apply(
         &self,
         x: &Tensor,
-        packed: &[f32],
+        weights: &Weights,
         bias: Option<&[f32]>,
         after: Activation,
         pass: &mut Pass,
@@ -93,28 +113,26 @@ impl Convolution {
         let it = self.shape(x)?;
         let y = pass.take(&[it.n, it.out_h(), it.out_w(), it.o])?;
         let values = read(x)?;
-        write(&y, |y| dense::forward(&it, &values, packed, bias, after, y))?;
+        write(&y, |y| {
+            dense::forward(&it, &values, weights, bias, after, y);
+        })?;
         Ok(y)
     }
 
-    /// The output with the layer's own weights.
-    fn output(&self, x: &Tensor, pass: &mut Pass) -> Result<Tensor> {
-        let (o, c, kernel, _) = self.weight.value.dims4()?;
-        let packed = dense::pack(&read(&self.weight.value)?, o, c, kernel);
+    /// The output with the layer's own bias.
+    fn output(&self, x: &Tensor, weights: &Weights, pass: &mut Pass) -> Result<Tensor> {
         let bias = self.bias.as_ref().map(|it| read(&it.value)).transpose()?;
-        self.apply(x, &packed, bias.as_deref(), self.after, pass)
+        self.apply(x, weights, bias.as_deref(), self.after, pass)
     }
+}
 
-    /// Weights in the order of the kernel, each output times its factor.
-    pub(super) fn folded(&self, factors: &[f32]) -> Result<Vec<f32>> {
-        let (o, c, kernel, _) = self.weight.value.dims4()?;
-        let mut weights = read(&self.weight.value)?.to_vec();
-        for (weights, factor) in weights.chunks_exact_mut(c * kernel * kernel).zip(factors) {
-            for it in weights.iter_mut() {
-                *it *= factor;
-            }
+/// Multiplies the weights of each output by its factor.
+fn scale(weights: &mut [f32], factors: &[f32]) {
+    let of_output = weights.len() / factors.len();
+    for (weights, factor) in weights.chunks_exact_mut(of_output).zip(factors) {
+        for it in weights {
+            *it *= factor;
         }
-        Ok(dense::pack(&weights, o, c, kernel))
     }
 }
 
@@ -168,7 +186,9 @@ impl Layer for Convolution {
         if pass.is_on_card() {
             return self.forward_on_card(&x, pass);
         }
-        let y = self.output(&x, pass)?;
+        // The step that follows changes the weights.
+        self.ready = None;
+        let y = self.output(&x, &self.ready(&x, None)?, pass)?;
         if self.after != Activation::None {
             self.passes.resize(y.elem_count(), 0);
             bias::mark(&read(&y)?, self.after, &mut self.passes);
@@ -198,8 +218,9 @@ impl Layer for Convolution {
         // The input was read for the last time, so its gradient takes its place.
         let dx = if wanted {
             let weights = read(&self.weight.value)?;
-            let packed = dense::pack(&weights, it.o, it.c, it.kernel);
-            write(&x, |dx| dense::backward_input(&it, &packed, &dy_values, dx))?;
+            write(&x, |dx| {
+                dense::backward_input(&it, &weights, &dy_values, dx);
+            })?;
             Some(x)
         } else {
             pass.give(x);
@@ -214,12 +235,19 @@ impl Layer for Convolution {
         if pass.is_on_card() {
             return self.infer_on_card(&x, pass);
         }
-        let y = self.output(&x, pass)?;
+        let weights = match self.ready.take() {
+            Some(it) if self.fit(&it, &x)? => it,
+            _ => self.ready(&x, None)?,
+        };
+        let y = self.output(&x, &weights, pass)?;
+        self.ready = Some(weights);
         pass.give(x);
         Ok(y)
     }
 
     fn visit(&mut self, prefix: &str, visitor: &mut Visitor<'_>) -> Result<()> {
+        // A visitor may change what it sees.
+        self.ready = None;
         visitor(
             &format!("{prefix}weight"),
             Slot::Parameter(&mut self.weight),
@@ -311,12 +339,7 @@ impl Depthwise {
     /// The weights, each channel times its factor.
     pub(super) fn folded(&self, factors: &[f32]) -> Result<Vec<f32>> {
         let mut weights = read(&self.weight.value)?.to_vec();
-        let taps = weights.len() / factors.len();
-        for (weights, factor) in weights.chunks_exact_mut(taps).zip(factors) {
-            for it in weights.iter_mut() {
-                *it *= factor;
-            }
-        }
+        scale(&mut weights, factors);
         Ok(weights)
     }
 }

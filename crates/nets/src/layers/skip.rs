@@ -129,9 +129,11 @@ impl Layer for Skip {
         let a = self.encode.infer(x, pass)?;
         pass.hold(&a);
         let inner = self.inner.infer(a.clone(), pass)?;
-        pass.release(&a);
+        let is_free = pass.release(&a);
         let joined = self.join(inner, &a, pass)?;
-        pass.give(a);
+        if is_free {
+            pass.give(a);
+        }
         self.decode.infer(joined, pass)
     }
 

@@ -6,6 +6,8 @@
     reason = "a failure here is a failed test; n, h, w, c, o are what the field calls the sides"
 )]
 
+pub(crate) mod reference;
+
 use candle_core::{Device, Tensor};
 use cellmill_nets::layers::{Activation, Layer, Padding, Pass, Slot};
 use cellmill_nets::rng::{Purpose, Rng};
