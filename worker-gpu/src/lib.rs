@@ -5,6 +5,7 @@ mod bench;
 mod cells;
 mod compute;
 pub mod exec;
+mod learning;
 mod models;
 mod network;
 mod options;

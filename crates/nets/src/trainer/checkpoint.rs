@@ -1,5 +1,6 @@
 //! A training as bytes, between two epochs.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::profile::Profile;
@@ -45,7 +46,7 @@ struct BestEpoch {
 /// An [`EpochReport`] with the bits of its floats: what a resumed training tells is what the first one told.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Report {
+pub(crate) struct Report {
     epoch: u32,
     learning_rate: u64,
     train_loss: u64,
@@ -153,12 +154,12 @@ impl Trainer {
     /// bits as if it had never stopped.
     pub fn resume(
         options: TrainOptions,
-        train: Samples,
-        validation: Samples,
+        train: impl Into<Arc<Samples>>,
+        validation: impl Into<Arc<Samples>>,
         device: &OpenDevice,
         checkpoint: &[u8],
     ) -> Result<Self, TrainError> {
-        let mut it = Self::start(options, train, validation, device)?;
+        let mut it = Self::start(options, train.into(), validation.into(), device)?;
         let (file, text) = state::parse(checkpoint).map_err(TrainError::Checkpoint)?;
         let description: Description = serde_json::from_str(&text).map_err(|error| {
             TrainError::Checkpoint(FileError::Description {

@@ -8,6 +8,7 @@ mod profile;
 mod run;
 mod step;
 
+pub(crate) use checkpoint::Report as SavedReport;
 pub use error::TrainError;
 pub use profile::{Part as ProfilePart, Profile, TraceEvent};
 pub use run::{EpochReport, StepReport, Trainer};

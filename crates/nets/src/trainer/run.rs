@@ -20,6 +20,7 @@ use candle_core::Tensor;
 use cellmill_core::metrics::Confusion;
 use serde::{Deserialize, Serialize};
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// One step of an epoch, told while it runs.
@@ -74,8 +75,8 @@ pub struct Trainer {
     pub(super) network: Network,
     pass: Pass,
     pub(super) optimiser: AdamW,
-    pub(super) train: Samples,
-    pub(super) validation: Samples,
+    pub(super) train: Arc<Samples>,
+    pub(super) validation: Arc<Samples>,
     normalisation: Normalisation,
     class_weights: Vec<f32>,
     /// Epochs done.
@@ -92,21 +93,21 @@ impl Trainer {
     /// Checks everything and makes a network with fresh weights.
     pub fn new(
         options: TrainOptions,
-        train: Samples,
-        validation: Samples,
+        train: impl Into<Arc<Samples>>,
+        validation: impl Into<Arc<Samples>>,
         device: &OpenDevice,
     ) -> Result<Self, TrainError> {
         if options.pretrained.is_some() {
             return Err(TrainError::OtherWeights);
         }
-        Self::start(options, train, validation, device)
+        Self::start(options, train.into(), validation.into(), device)
     }
 
     /// Begins with the weights that the settings name: those of [`TrainOptions::with_weights`].
     pub fn with_weights(
         options: TrainOptions,
-        train: Samples,
-        validation: Samples,
+        train: impl Into<Arc<Samples>>,
+        validation: impl Into<Arc<Samples>>,
         device: &OpenDevice,
         foreign: &Foreign,
     ) -> Result<Self, TrainError> {
@@ -114,7 +115,7 @@ impl Trainer {
             return Err(TrainError::OtherWeights);
         }
         let family = options.family;
-        let mut it = Self::start(options, train, validation, device)?;
+        let mut it = Self::start(options, train.into(), validation.into(), device)?;
         weights::load_into(&mut it.network, foreign, family).map_err(TrainError::Weights)?;
         it.average = average_of(&it.options, &mut it.network).map_err(TrainError::Network)?;
         Ok(it)
@@ -122,8 +123,8 @@ impl Trainer {
 
     pub(super) fn start(
         options: TrainOptions,
-        train: Samples,
-        validation: Samples,
+        train: Arc<Samples>,
+        validation: Arc<Samples>,
         device: &OpenDevice,
     ) -> Result<Self, TrainError> {
         options.check()?;
@@ -137,7 +138,7 @@ impl Trainer {
             return Err(TrainError::OneClass { label });
         }
         let (train, validation) = if options.gray {
-            (train.to_grey(), validation.to_grey())
+            (train.to_grey().into(), validation.to_grey().into())
         } else {
             (train, validation)
         };
@@ -208,7 +209,7 @@ impl Trainer {
     }
 
     /// Steps of an epoch.
-    pub const fn n_steps(&self) -> usize {
+    pub fn n_steps(&self) -> usize {
         n_steps(self.train.len(), self.options.batch)
     }
 

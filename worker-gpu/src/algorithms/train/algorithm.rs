@@ -20,7 +20,7 @@ use super::{profile, report, rival};
 use crate::algorithms::refuse;
 use crate::bench::Bench;
 use crate::cells::known_classes;
-use crate::network::{self, Learned, Step, TrainOptions, Training, Weights};
+use crate::learning::{Learned, NoPlan, Plan, Step, Training};
 
 /// How far the whole is when training begins and when it ends, in percent. Before: reading. After: judging.
 const BEGIN: f64 = 5.0;
@@ -53,20 +53,13 @@ impl Algorithm for TrainAlgorithm {
             return Err(refuse(format!("job `{}` is no training", unit.job.dir)));
         };
         // Before anything is read: settings that can't be are told at once.
-        let mut options = network::options(parameters)?;
         let given = Given::read(parameters, context).await?;
-        let mut began_with = None;
-        if let Some(given) = &given {
-            let fitted = given.weights.fitted(options);
-            let (with_weights, fit) = fitted.map_err(|error| given.unfit(error.as_ref()))?;
-            options = with_weights;
-            let facts = given.facts(fit);
-            context.info(&format!(
-                "begins with {} values of `{}` ({})",
-                facts.n_values, facts.file, facts.source
-            ));
-            began_with = Some(facts);
-        }
+        let weights = given.as_ref().map(|it| &it.weights);
+        let plan = Plan::new(parameters, weights).map_err(|error| match (error, &given) {
+            (NoPlan::Settings(failure), _) => failure,
+            (NoPlan::Weights(error), Some(given)) => given.unfit(error.as_ref()),
+            (NoPlan::Weights(error), None) => failed(error),
+        })?;
         let classes = report::classes(parameters, &known_classes(context.store()).await?);
         let catalogue = Catalogue::read(context, &unit.key.dir, parameters).await?;
         let labels: Vec<usize> = catalogue.cells.iter().map(|it| it.class).collect();
@@ -103,10 +96,12 @@ impl Algorithm for TrainAlgorithm {
             shelves.validation.cells.len(),
             shelves.test.cells.len()
         ));
-        let weights = given.as_ref().map(|it| &it.weights);
-        let mut learned = self
-            .learn(options, weights, parameters, &shelves, context)
-            .await?;
+        if plan.is_search() && shelves.validation.cells.is_empty() {
+            return Err(refuse(
+                "networks are compared on a validation part, and there is none\nhint: choose more cases, another split, or one network",
+            ));
+        }
+        let mut learned = self.learn(&plan, parameters, &shelves, context).await?;
         context.report(END, "judges the model");
         let (n_cells, stop) = (catalogue.cells.len(), context.stop_signal());
         let verdict = self
@@ -123,7 +118,10 @@ impl Algorithm for TrainAlgorithm {
             &learned,
             &self.bench.compute,
         );
-        facts.weights = began_with;
+        facts.weights = match (&given, learned.fit.take()) {
+            (Some(given), Some(fit)) => Some(given.facts(fit)),
+            _ => None,
+        };
         let profile = profile::figures(&learned.profile, shelves.times);
         drop(turn);
         drop(shelves);
@@ -148,7 +146,7 @@ impl Algorithm for TrainAlgorithm {
             epochs: learned.epochs,
             card,
             rival,
-            candidates: Vec::new(),
+            candidates: learned.candidates,
             // Times differ from run to run: only who asks for them gets a report that is no function of its input.
             profile: parameters.profile.then(|| profile.clone()),
         };
@@ -197,17 +195,14 @@ impl TrainAlgorithm {
     /// Trains, on the thread of the unit: its heartbeat goes on beside it, and every step looks whether to stop.
     async fn learn(
         &self,
-        options: TrainOptions,
-        weights: Option<&Weights>,
+        plan: &Plan,
         parameters: &TrainParameters,
         shelves: &Shelves,
         context: &mut Context,
     ) -> Result<Learned, Failure> {
         let compute = &self.bench.compute;
-        let mut watch = Watch::new(options.epochs, parameters.time);
-        let mut training = self
-            .begin_or_resume(options, weights, shelves, context)
-            .await?;
+        let mut watch = Watch::new(plan.epochs(), parameters.time);
+        let mut training = self.begin_or_resume(plan, shelves, context).await?;
         if parameters.profile {
             training.keep_trace();
         }
@@ -232,7 +227,10 @@ impl TrainAlgorithm {
             let epoch = epoch.map_err(failed)?;
             let is_back = epoch.is_none() && context.is_handed_back();
             if let Some(figures) = &epoch {
-                watch.epoch(figures, context);
+                if let Some(left) = watch.left(training.spent()) {
+                    training.fit_into(left);
+                }
+                watch.epoch(figures, training.done(), context);
             }
             let is_new = training.epochs_done() > n_saved && !training.is_over();
             if is_new && (is_back || context.is_checkpoint_due()) {
@@ -249,21 +247,15 @@ impl TrainAlgorithm {
     /// A new training, or one that goes on from the newest checkpoint that can be used.
     async fn begin_or_resume(
         &self,
-        options: TrainOptions,
-        weights: Option<&Weights>,
+        plan: &Plan,
         shelves: &Shelves,
         context: &mut Context,
     ) -> Result<Training, Failure> {
         let compute = &self.bench.compute;
-        let samples = || {
-            let (train, validation) = (&shelves.train.samples, &shelves.validation.samples);
-            (train.clone(), validation.clone())
-        };
+        let (train, validation) = (&shelves.train.samples, &shelves.validation.samples);
         while let Some((checkpoint, bytes)) = context.newest_checkpoint().await? {
-            let (train, validation) = samples();
-            let options = options.clone();
-            let resumed = compute
-                .run(|| Training::resume(options, train, validation, compute.device(), &bytes));
+            let device = compute.device();
+            let resumed = compute.run(|| Training::resume(plan, train, validation, device, &bytes));
             match resumed {
                 Ok(training) => {
                     context.resumed_from(&checkpoint);
@@ -274,9 +266,8 @@ impl TrainAlgorithm {
                 }
             }
         }
-        let (train, validation) = samples();
         compute
-            .run(|| Training::begin(options, train, validation, compute.device(), weights))
+            .run(|| Training::begin(plan, train, validation, compute.device()))
             .map_err(failed)
     }
 }
@@ -295,6 +286,8 @@ struct Watch {
     epoch_began: Instant,
     /// Balanced accuracy of the last epoch.
     balanced: Option<f64>,
+    /// Whose turn it is in a search.
+    turn: String,
 }
 
 impl Watch {
@@ -306,6 +299,7 @@ impl Watch {
             spent: Duration::ZERO,
             epoch_began: Instant::now(),
             balanced: None,
+            turn: String::new(),
         }
     }
 
@@ -313,6 +307,7 @@ impl Watch {
     fn look(&mut self, training: &Training) {
         self.spent = training.spent();
         self.epoch_began = Instant::now();
+        self.turn = training.turn();
         self.balanced = training.last_epoch().and_then(|it| balanced(&it));
     }
 
@@ -323,7 +318,8 @@ impl Watch {
             .map(|it| format!(", balanced accuracy {it:.2}"));
         let balanced = balanced.unwrap_or_default();
         let Step { epoch, loss, .. } = step;
-        let text = format!("epoch {epoch} of {}, loss {loss:.2}{balanced}", self.epochs);
+        let (turn, epochs) = (&self.turn, self.epochs);
+        let text = format!("{turn}epoch {epoch} of {epochs}, loss {loss:.2}{balanced}");
         context.report(percent, &text);
         if context.should_stop() || context.should_finish() {
             return ControlFlow::Break(());
@@ -331,9 +327,9 @@ impl Watch {
         ControlFlow::Continue(())
     }
 
-    fn epoch(&self, figures: &EpochFigures, context: &mut Context) {
-        let done = f64::from(figures.epoch) / f64::from(self.epochs);
-        let text = described(figures, self.epochs);
+    /// `done` of the whole training.
+    fn epoch(&self, figures: &EpochFigures, done: f64, context: &mut Context) {
+        let text = format!("{}{}", self.turn, described(figures, self.epochs));
         context.report(self.percent(done), &text);
         let best = if figures.is_best {
             ", the best so far"
@@ -345,6 +341,11 @@ impl Watch {
 
     fn percent(&self, done: f64) -> f64 {
         BEGIN + (END - BEGIN) * done.max(self.time_used())
+    }
+
+    /// What is left of the time after so much of it; `None` without a limit.
+    fn left(&self, spent: Duration) -> Option<Duration> {
+        (!self.limit.is_zero()).then(|| self.limit.saturating_sub(spent))
     }
 
     /// After the time no epoch begins; one at least is run.
@@ -433,6 +434,18 @@ fn say(context: &Context, report: &TrainReport) {
                 it.n, it.accuracy, it.balanced_accuracy, it.macro_f1
             ));
         }
+    }
+    if let Some(it) = card.training.as_ref().and_then(|it| it.weights.as_ref()) {
+        context.info(&format!(
+            "began with {} values of `{}` ({})",
+            it.n_values, it.file, it.source
+        ));
+    }
+    for it in &report.candidates {
+        context.info(&format!(
+            "{} {}: {} epochs, macro-F1 {:.4}, {}",
+            it.family, it.scale, it.epochs, it.macro_f1, it.outcome
+        ));
     }
     if let Some(facts) = &card.training {
         for note in &facts.notes {

@@ -1,5 +1,7 @@
 //! The pictures of the cells, part by part, and their copies in the project.
 
+use std::sync::Arc;
+
 use cellmill_core::ids::Dir;
 use cellmill_core::keys::{ObjectKey, ProjectFile, ProjectFolder};
 use cellmill_core::split::Part;
@@ -23,7 +25,7 @@ const PERCENT: f64 = 5.0;
 pub(super) struct Shelf {
     /// Their places in the catalogue.
     pub(super) cells: Vec<usize>,
-    pub(super) samples: Samples,
+    pub(super) samples: Arc<Samples>,
 }
 
 /// All cells that could be read.
@@ -185,7 +187,7 @@ impl Filling {
         let labels = self.cells.iter().map(|&it| class_of(it)).collect();
         let samples = Samples::try_new(side as usize, self.pixels, labels);
         Shelf {
-            samples: samples.expect("each cell has its pixels and its label"),
+            samples: Arc::new(samples.expect("each cell has its pixels and its label")),
             cells: self.cells,
         }
     }

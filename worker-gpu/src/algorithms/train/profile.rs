@@ -4,7 +4,7 @@ use cellmill_core::model::{ProfilePart, TrainProfile};
 use serde_json::{Value, json};
 
 use crate::cells::ReadTimes;
-use crate::network::{Part, Profile, TraceEvent};
+use crate::learning::{Part, Profile, TraceEvent};
 
 /// The figures of the report.
 pub(super) fn figures(profile: &Profile, read: ReadTimes) -> TrainProfile {

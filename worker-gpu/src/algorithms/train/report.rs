@@ -18,8 +18,9 @@ use super::cells::Shelves;
 use super::parts::Split;
 use super::tables::Answer;
 use crate::compute::Compute;
+use crate::learning::Learned;
 use crate::network::{
-    Learned, baseline, calibration, highest, instruction_set, loss, probabilities, thresholds,
+    baseline, calibration, highest, instruction_set, loss, probabilities, thresholds,
 };
 
 /// Cells that are judged before the next look whether to stop: about a second.

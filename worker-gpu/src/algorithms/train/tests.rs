@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use cellmill_core::checkpoint::Checkpoint;
 use cellmill_core::formats::read_labels;
 use cellmill_core::job::JobParameters;
-use cellmill_core::model::{ModelState, TrainReport};
+use cellmill_core::model::{Candidate, ModelState, TrainReport};
 use cellmill_core::split::{Part, SplitRule};
 use cellmill_core::timing::Timing;
 use cellmill_core::training::{MergedClass, TrainParameters};
@@ -18,7 +19,7 @@ use cellmill_worker::{Algorithm as _, Context};
 use futures::TryStreamExt as _;
 
 use super::TrainAlgorithm;
-use crate::network::{self, Samples, Training};
+use crate::learning::{Plan, Samples, Training};
 use crate::tests::{Lab, bench, painted, permanent, trained, training};
 
 const CLASSES: [u32; 2] = [301, 302];
@@ -365,6 +366,79 @@ async fn a_training_begins_with_weights_that_were_given() {
     assert!(permanent(result).contains("weights fit the family and the scale"));
 }
 
+/// A search that is limited by epochs, and the same one after its worker was lost in the middle.
+#[tokio::test]
+async fn a_search_keeps_the_best_network_and_goes_on_from_a_checkpoint_to_the_same_bytes() {
+    let lab = Lab::plain(120, &CLASSES).await;
+    let mut parameters = quick(&CLASSES);
+    parameters.network.family = "auto".to_owned();
+    parameters.network.epochs = 4;
+    let parameters = JobParameters::Train(parameters);
+    let algorithm = TrainAlgorithm::new(bench());
+    let whole = lab.unit(parameters.clone(), 0, 1);
+    let mut context = Context::unsupervised(lab.store.clone(), &whole);
+    context = context.with_timing(Timing::of_lease(Duration::ZERO));
+    let outcome = algorithm.run(&whole, &mut context).await.unwrap();
+    let mut expected = BTreeMap::new();
+    for output in outcome.outputs {
+        let bytes = lab.store.get_bytes(&output.key).await.unwrap();
+        expected.insert(output.name, bytes);
+    }
+    let found = report(&expected);
+    let best = &found.candidates[0];
+    assert_eq!(
+        (found.candidates.len(), best.outcome.as_str()),
+        (6, "chosen")
+    );
+    assert!(
+        found
+            .candidates
+            .iter()
+            .all(|it| it.macro_f1 <= best.macro_f1)
+    );
+    assert_eq!((&found.card.family, best.epochs), (&best.family, 4));
+    let validation = found.card.validation.unwrap();
+    assert_eq!(found.epochs.len(), 4);
+    assert!(validation.n > 0);
+
+    let checkpoints = context.progress().checkpoints.unwrap();
+    assert!(checkpoints.len() > 1);
+    let mut second = lab.unit(parameters, 0, 2);
+    // The older of those that are kept: more is left to do.
+    second.checkpoints = checkpoints[..1].to_vec();
+    let mut context = Context::unsupervised(lab.store.clone(), &second);
+    let resumed = algorithm.run(&second, &mut context).await.unwrap();
+    assert!(context.progress().resumed_percent.is_some());
+    for output in resumed.outputs {
+        let bytes = lab.store.get_bytes(&output.key).await.unwrap();
+        assert_eq!(expected[&output.name], bytes, "{}", output.name);
+    }
+}
+
+#[tokio::test]
+async fn a_search_ends_when_its_time_is_over_and_needs_something_to_compare_by() {
+    let lab = Lab::plain(120, &CLASSES).await;
+    let mut parameters = TrainParameters {
+        time: 1,
+        ..quick(&CLASSES)
+    };
+    parameters.network.family = "auto".to_owned();
+    parameters.network.epochs = 1000;
+    let found = report(&train(&lab, parameters.clone(), 1).await);
+    let facts = found.card.training.unwrap();
+    assert_eq!(facts.ended_early.as_deref(), Some("time"));
+    let left_out = |it: &&Candidate| it.outcome.starts_with("left out");
+    assert!(
+        found.candidates.iter().any(|it| left_out(&it)),
+        "a thousand epochs of six"
+    );
+    assert_eq!(found.candidates[0].outcome, "chosen");
+    parameters.split = SplitRule::Legacy;
+    let unit = lab.unit(JobParameters::Train(parameters), 0, 1);
+    let (result, _) = lab.try_run(&TrainAlgorithm::new(bench()), &unit).await;
+    assert!(permanent(result).contains("compared on a validation part"));
+}
+
 fn samples() -> Samples {
     let mut samples = Samples::new(32);
     for at in 0..40 {
@@ -377,11 +451,10 @@ fn samples() -> Samples {
 
 #[test]
 fn an_epoch_that_is_broken_off_never_was() {
-    let options = network::options(&training(&CLASSES)).unwrap();
+    let plan = Plan::new(&training(&CLASSES), None).unwrap();
     let bench = bench();
-    let validation = Samples::new(32);
-    let mut training =
-        Training::begin(options, samples(), validation, bench.compute.device(), None).unwrap();
+    let (train, validation) = (Arc::new(samples()), Arc::new(Samples::new(32)));
+    let mut training = Training::begin(&plan, &train, &validation, bench.compute.device()).unwrap();
     let done = training.epoch(&mut |_| ControlFlow::Continue(())).unwrap();
     assert_eq!(done.unwrap().epoch, 1);
     let mut shares = Vec::new();

@@ -7,7 +7,7 @@ use cellmill_core::training::TrainParameters;
 use cellmill_worker::{Context, Failure};
 
 use crate::algorithms::refuse;
-use crate::network::{Fit, Weights};
+use crate::learning::{Fit, Weights};
 
 /// Weights, and where they come from.
 #[derive(Debug)]
