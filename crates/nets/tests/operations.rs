@@ -335,7 +335,7 @@ proptest! {
         let what = format!("{n} x {h} x {w} x {c} to {o}");
         let mut rng = rng((h * 100 + w) as u64);
         let x = Values::drawn(&[n, h, w, c], &mut rng);
-        let (found, dy) = run(&mut Upsample, &x, &[]);
+        let (found, dy) = run(&mut Upsample::default(), &x, &[]);
         let expected = Outcome { y: support::upsample(&x), dx: reference::sum_squares(&dy), parameters: Vec::new() };
         check(&found, &expected, ROUNDING, &format!("upsample {what}"));
         let candle_y = candle(&x, None, None, |x, _| x.upsample_nearest2d(2 * h, 2 * w)).y;

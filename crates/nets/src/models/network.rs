@@ -143,27 +143,3 @@ impl Layer for Network {
         })
     }
 }
-
-/// As a layer, a network is its logits.
-impl Layer for Network {
-    fn forward(&mut self, x: Tensor, pass: &mut Pass) -> Result<Tensor> {
-        Self::forward(self, x, pass)
-    }
-
-    fn backward(&mut self, dy: Tensor, _wanted: bool, pass: &mut Pass) -> Result<Option<Tensor>> {
-        Self::backward(self, dy, pass)?;
-        Ok(None)
-    }
-
-    fn infer(&mut self, x: Tensor, pass: &mut Pass) -> Result<Tensor> {
-        let output = Self::infer(self, x, pass)?;
-        pass.give(output.features);
-        Ok(output.logits)
-    }
-
-    fn visit(&mut self, prefix: &str, visitor: &mut Visitor<'_>) -> Result<()> {
-        Self::visit(self, &mut |name, slot| {
-            visitor(&format!("{prefix}{name}"), slot)
-        })
-    }
-}
