@@ -176,7 +176,11 @@ impl Weights {
     /// From weights as files hold them.
     pub(crate) fn new(it: &Convolution, weights: &[f32]) -> Self {
         match it.winograd() {
-            Some(_) => Self::Winograd(winograd::pack(weights, it.o, it.c)),
+            Some(_) => {
+                let mut packed = vec![0.0; winograd::packed_len(it.o, it.c)];
+                winograd::pack(weights, it.o, it.c, &mut packed);
+                Self::Winograd(packed)
+            }
             None => Self::Plain(pack(weights, it.o, it.c, it.kernel)),
         }
     }
@@ -201,6 +205,26 @@ pub(crate) fn forward(
         (None, Weights::Plain(packed)) => forward_plain(it, x, packed, bias, after, y),
         _ => panic!("the weights were made for another shape"),
     }
+}
+
+/// [`forward`] with weights as files hold them, which change from step to step.
+pub(crate) fn forward_once(
+    it: &Convolution,
+    x: &[f32],
+    weights: &[f32],
+    bias: Option<&[f32]>,
+    after: Activation,
+    y: &mut [f32],
+) {
+    if let Some(it) = it.winograd() {
+        with_scratch(winograd::packed_len(it.o, it.c), |packed| {
+            winograd::pack(weights, it.o, it.c, packed);
+            winograd::forward(&it, x, packed, bias, after, y);
+        });
+        return;
+    }
+    let packed = pack(weights, it.o, it.c, it.kernel);
+    forward_plain(it, x, &packed, bias, after, y);
 }
 
 /// [`forward`] as a product with weights of [`pack`].
@@ -258,7 +282,6 @@ kernel! {
 pub(crate) fn backward_input(it: &Convolution, weights: &[f32], dy: &[f32], dx: &mut [f32]) {
     let (rows, depth) = (it.rows(), it.depth());
     if let Some(Winograd { n, h, w, c, o }) = it.winograd() {
-        let packed = winograd::pack_turned(weights, o, c);
         let turned = Winograd {
             n,
             h,
@@ -266,7 +289,10 @@ pub(crate) fn backward_input(it: &Convolution, weights: &[f32], dy: &[f32], dx: 
             c: o,
             o: c,
         };
-        winograd::forward(&turned, dy, &packed, None, Activation::None, dx);
+        with_scratch(winograd::packed_len(c, o), |packed| {
+            winograd::pack_turned(weights, o, c, packed);
+            winograd::forward(&turned, dy, packed, None, Activation::None, dx);
+        });
         return;
     }
     if !it.is_pointwise() {

@@ -161,6 +161,8 @@ pub(crate) trait Simd: Copy {
     fn mul(self, a: Self::V, b: Self::V) -> Self::V;
     /// `a * b + c`, rounded once where the processor can.
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// The values held between two others, as `held` does it.
+    fn hold(self, it: Self::V, low: Self::V, high: Self::V) -> Self::V;
 }
 
 /// Values of a [`Simd::V`].
@@ -204,6 +206,10 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
         unsafe { x86::_mm512_fmadd_ps(a, b, c) }
+    }
+    #[inline(always)]
+    fn hold(self, it: Self::V, low: Self::V, high: Self::V) -> Self::V {
+        unsafe { x86::_mm512_min_ps(x86::_mm512_max_ps(it, low), high) }
     }
 }
 
@@ -264,8 +270,21 @@ impl Simd for Avx2 {
     }
     #[inline(always)]
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
-        let half = |at: usize| unsafe { x86::_mm256_fmadd_ps(a[at], b[at], c[at]) };
-        [half(0), half(1)]
+        unsafe {
+            [
+                x86::_mm256_fmadd_ps(a[0], b[0], c[0]),
+                x86::_mm256_fmadd_ps(a[1], b[1], c[1]),
+            ]
+        }
+    }
+    #[inline(always)]
+    fn hold(self, it: Self::V, low: Self::V, high: Self::V) -> Self::V {
+        unsafe {
+            [
+                x86::_mm256_min_ps(x86::_mm256_max_ps(it[0], low[0]), high[0]),
+                x86::_mm256_min_ps(x86::_mm256_max_ps(it[1], low[1]), high[1]),
+            ]
+        }
     }
 }
 
@@ -324,12 +343,17 @@ impl Simd for Portable {
         }
         Self::zip(Self::zip(a, b, |a, b| a * b), c, |a, b| a + b)
     }
+    #[inline(always)]
+    fn hold(self, it: Self::V, low: Self::V, high: Self::V) -> Self::V {
+        let it = Self::zip(it, low, |it, low| if it > low { it } else { low });
+        Self::zip(it, high, |it, high| if it < high { it } else { high })
+    }
 }
 
 /// A computation that [`vectorised`] compiles for several kinds of vectors; made by the macro `kernel`.
 ///
-/// `run` is marked `#[inline(always)]`. A closure in its place would be compiled once, for the baseline, and
-/// be several times slower.
+/// `run` is marked `#[inline(always)]`, and so is every function that a kernel calls. A closure in its place would be
+/// compiled once, for the baseline, and be several times slower; so may be a closure inside of a kernel.
 pub(crate) trait Kernel {
     fn run<S: Simd>(self, simd: S);
 }

@@ -150,10 +150,17 @@ fn put<S: Simd>(simd: S, sum: S::V, place: &mut [f32], add: bool) {
     }
 }
 
-/// `out += a^T b`: of blocked rows `a` and `b`, `[columns / 16][rows][16]` each, to
+/// `out = a^T b`, or `out += a^T b` where `add`: of blocked rows `a` and `b`, `[columns / 16][rows][16]` each, to
 /// `[columns of a / 16][columns of b / 16][16][16]`.
 #[inline(always)]
-pub(crate) fn add_outer<S: Simd>(simd: S, a: &[f32], b: &[f32], rows: usize, out: &mut [f32]) {
+pub(crate) fn outer<S: Simd>(
+    simd: S,
+    a: &[f32],
+    b: &[f32],
+    rows: usize,
+    out: &mut [f32],
+    add: bool,
+) {
     let a = a.as_chunks::<LANES>().0;
     let b = b.as_chunks::<LANES>().0;
     let (out, _) = out.as_chunks_mut::<LANES>();
@@ -164,10 +171,10 @@ pub(crate) fn add_outer<S: Simd>(simd: S, a: &[f32], b: &[f32], rows: usize, out
     {
         for (b, out) in b.chunks(2 * rows).zip(out.chunks_mut(2 * LANES)) {
             match (S::ROWS, b.len() == 2 * rows) {
-                (12, true) => squares::<S, 8, 2>(simd, a, b, out),
-                (12, false) => squares::<S, 16, 1>(simd, a, b, out),
-                (_, true) => squares::<S, 2, 2>(simd, a, b, out),
-                (_, false) => squares::<S, 4, 1>(simd, a, b, out),
+                (12, true) => squares::<S, 8, 2>(simd, a, b, out, add),
+                (12, false) => squares::<S, 16, 1>(simd, a, b, out, add),
+                (_, true) => squares::<S, 2, 2>(simd, a, b, out, add),
+                (_, false) => squares::<S, 4, 1>(simd, a, b, out, add),
             }
         }
     }
@@ -180,6 +187,7 @@ fn squares<S: Simd, const R: usize, const N: usize>(
     a: &[[f32; LANES]],
     b: &[[f32; LANES]],
     out: &mut [[f32; LANES]],
+    add: bool,
 ) {
     let rows = a.len();
     let mut blocks = [b; N];
@@ -203,8 +211,7 @@ fn squares<S: Simd, const R: usize, const N: usize>(
         }
         for (r, sums) in sums.into_iter().enumerate() {
             for (n, sum) in sums.into_iter().enumerate() {
-                let place = &mut out[n * LANES + first + r];
-                simd.store(simd.add(simd.load(place), sum), place);
+                put(simd, sum, &mut out[n * LANES + first + r], add);
             }
         }
     }

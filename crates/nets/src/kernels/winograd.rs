@@ -16,9 +16,9 @@
     reason = "the small matrices of the paper, over whose sides the compiler unrolls the loops"
 )]
 
-use super::product::{PANEL, Places, add_outer, rows_by_panel};
+use super::product::{PANEL, Places, outer, rows_by_panel};
 use super::scratch::with_scratch;
-use super::{Activation, LANES, Simd, add_parts, cut, held, kernel};
+use super::{Activation, LANES, Simd, add, cut, kernel};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -75,28 +75,37 @@ const fn plane(tiles: usize, blocks: usize) -> usize {
     (tiles * blocks + 1) * LANES
 }
 
+/// Values of weights in the transformed space, to `o` outputs of `c` inputs.
+pub(crate) const fn packed_len(o: usize, c: usize) -> usize {
+    o.div_ceil(PANEL) * PLANES * blocks(c) * LANES * PANEL
+}
+
 /// Weights in the transformed space: `[o / 32][36][c, in blocks][32]`.
-pub(crate) fn pack(weights: &[f32], o: usize, c: usize) -> Vec<f32> {
-    pack_by(o, c, |out, input| {
+pub(crate) fn pack(weights: &[f32], o: usize, c: usize, packed: &mut [f32]) {
+    pack_by(o, c, packed, |out, input| {
         let at = (out * c + input) * 9;
         weights[at..].first_chunk().copied().unwrap_or_default()
-    })
+    });
 }
 
 /// The weights that lead from the gradient of the output to that of the input: the roles of inputs and outputs
 /// exchanged, and the kernels turned by half a circle.
-pub(crate) fn pack_turned(weights: &[f32], o: usize, c: usize) -> Vec<f32> {
-    pack_by(c, o, |out, input| {
+pub(crate) fn pack_turned(weights: &[f32], o: usize, c: usize, packed: &mut [f32]) {
+    pack_by(c, o, packed, |out, input| {
         let at = (input * c + out) * 9;
         let mut kernel: [f32; 9] = weights[at..].first_chunk().copied().unwrap_or_default();
         kernel.reverse();
         kernel
-    })
+    });
 }
 
-fn pack_by(o: usize, c: usize, kernel: impl Fn(usize, usize) -> [f32; 9] + Sync) -> Vec<f32> {
+fn pack_by(
+    o: usize,
+    c: usize,
+    packed: &mut [f32],
+    kernel: impl Fn(usize, usize) -> [f32; 9] + Sync,
+) {
     let depth = blocks(c) * LANES;
-    let mut packed = vec![0.0; o.div_ceil(PANEL) * PLANES * depth * PANEL];
     packed
         .par_chunks_mut(PLANES * depth * PANEL)
         .enumerate()
@@ -104,9 +113,10 @@ fn pack_by(o: usize, c: usize, kernel: impl Fn(usize, usize) -> [f32; 9] + Sync)
             for half in 0..2 {
                 let first = panel * PANEL + half * LANES;
                 let outputs = first.min(o)..(first + LANES).min(o);
-                let mut taps = [[0.0; LANES]; 9];
-                for input in 0..c {
-                    for (lane, out) in outputs.clone().enumerate() {
+                for input in 0..depth {
+                    let mut taps = [[0.0; LANES]; 9];
+                    let outputs = if input < c { outputs.clone() } else { 0..0 };
+                    for (lane, out) in outputs.enumerate() {
                         for (taps, it) in taps.iter_mut().zip(kernel(out, input)) {
                             taps[lane] = it;
                         }
@@ -116,7 +126,6 @@ fn pack_by(o: usize, c: usize, kernel: impl Fn(usize, usize) -> [f32; 9] + Sync)
                 }
             }
         });
-    packed
 }
 
 kernel! {
@@ -231,14 +240,14 @@ fn get<S: Simd>(simd: S, values: &[f32], at: usize) -> S::V {
     simd.load(values[at..].first_chunk().expect("a plane has its place"))
 }
 
-/// The channels `first..first + 16` of a pixel; zeros where there are less than that.
+/// The first sixteen channels; zeros where there are less than that.
 #[inline(always)]
-fn channels<S: Simd>(simd: S, pixel: &[f32], first: usize) -> S::V {
-    if let Some(all) = pixel[first..].first_chunk() {
+fn channels<S: Simd>(simd: S, values: &[f32]) -> S::V {
+    if let Some(all) = values.first_chunk() {
         return simd.load(all);
     }
     let mut some = [0.0; LANES];
-    some[..pixel.len() - first].copy_from_slice(&pixel[first..]);
+    some[..values.len()].copy_from_slice(values);
     simd.load(&some)
 }
 
@@ -303,41 +312,44 @@ kernel! {
 kernel! {
     /// `B^T d B` of the tiles of some rows: `[36][c / 16][tiles][16]`.
     fn transform_inputs<'a>[simd](it: &'a Winograd, x: &'a [f32], rows: Range<usize>, out: &'a mut [f32]) {
-        let tiles = rows.len() * it.tile_columns();
+        let tile_columns = it.tile_columns();
+        let tiles = rows.len() * tile_columns;
         let plane = plane(tiles, blocks(it.c));
         let zero = simd.splat(0.0);
-        for (tile, (image, top, left)) in positions(it, rows).enumerate() {
-            // The first line and column that the tile sees, and those behind the last, of the border too.
-            let is_inside = top > 0 && left > 0 && top + 5 <= it.h && left + 5 <= it.w;
+        for (at, row) in rows.enumerate() {
+            let line = it.line(row);
+            let top = row % it.tile_rows() * OUT;
+            // The lines that a tile sees, counted from the one above it.
+            let seen = usize::from(top == 0)..IN.min(it.h + 1 - top);
             for block in 0..blocks(it.c) {
-                let pixel = |y: usize, x_at: usize| {
-                    let at = ((image * it.h + y) * it.w + x_at) * it.c;
-                    channels(simd, &x[at..at + it.c], block * LANES)
-                };
-                let mut columns = [[zero; IN]; IN];
-                for i in 0..IN {
-                    let mut d = [zero; IN];
-                    if is_inside {
-                        for j in 0..IN {
-                            d[j] = pixel(top + j - 1, left + i - 1);
-                        }
-                    } else if (1..=it.w).contains(&(left + i)) {
-                        for j in 0..IN {
-                            if (1..=it.h).contains(&(top + j)) {
-                                d[j] = pixel(top + j - 1, left + i - 1);
-                            }
-                        }
-                    }
-                    let column = input_1d(simd, d);
-                    for j in 0..IN {
-                        columns[j][i] = column[j];
-                    }
-                }
-                let at = (block * tiles + tile) * LANES;
-                for j in 0..IN {
-                    let row = input_1d(simd, columns[j]);
+                let first = block * LANES;
+                // Neighbours share two columns.
+                let mut shared = [
+                    input_column(simd, it, x, [line, first, 0], seen.clone()),
+                    input_column(simd, it, x, [line, first, 1], seen.clone()),
+                ];
+                for tile in 0..tile_columns {
+                    let mut columns = [[zero; IN]; IN];
+                    let left = tile * OUT;
                     for i in 0..IN {
-                        put(simd, row[i], out, (j * IN + i) * plane + at);
+                        let it = if i < 2 {
+                            shared[i]
+                        } else {
+                            input_column(simd, it, x, [line, first, left + i], seen.clone())
+                        };
+                        for j in 0..IN {
+                            columns[j][i] = it[j];
+                        }
+                        if i >= OUT {
+                            shared[i - OUT] = it;
+                        }
+                    }
+                    let at = (block * tiles + at * tile_columns + tile) * LANES;
+                    for j in 0..IN {
+                        let row = input_1d(simd, columns[j]);
+                        for i in 0..IN {
+                            put(simd, row[i], out, (j * IN + i) * plane + at);
+                        }
                     }
                 }
             }
@@ -345,60 +357,86 @@ kernel! {
     }
 }
 
-/// Image, first line and first column of the outputs of each tile of some rows.
+/// `B^T` of a column of a tile whose second line is `line` of all images, of the channels from `first` on, of the
+/// lines that lie inside of the picture. Column 0 lies left of it.
 #[inline(always)]
-fn positions(it: &Winograd, rows: Range<usize>) -> impl Iterator<Item = (usize, usize, usize)> {
-    let (tile_rows, columns) = (it.tile_rows(), it.tile_columns());
-    rows.flat_map(move |row| {
-        (0..columns).map(move |column| (row / tile_rows, row % tile_rows * OUT, column * OUT))
-    })
+fn input_column<S: Simd>(
+    simd: S,
+    it: &Winograd,
+    x: &[f32],
+    [line, first, column]: [usize; 3],
+    seen: Range<usize>,
+) -> [S::V; IN] {
+    let mut d = [simd.splat(0.0); IN];
+    if column == 0 || column > it.w {
+        return d;
+    }
+    if seen.len() == IN && first + LANES <= it.c {
+        let at = ((line - 1) * it.w + column - 1) * it.c + first;
+        for j in 0..IN {
+            d[j] = get(simd, x, at + j * it.w * it.c);
+        }
+    } else {
+        for j in seen {
+            let at = ((line + j - 1) * it.w + column - 1) * it.c;
+            d[j] = channels(simd, &x[at + first..at + it.c]);
+        }
+    }
+    input_1d(simd, d)
 }
 
 kernel! {
     /// `A^T m A` of 32 channels, with bias and what comes after, to the lines of `y` that the rows cover.
     fn transform_outputs<'a>[simd](it: &'a Winograd, products: &'a [f32], panel: usize, rows: Range<usize>, bias: &'a [f32], bounds: [f32; 2], y: &'a mut [f32]) {
-        let tiles = rows.len() * it.tile_columns();
+        let tile_columns = it.tile_columns();
+        let tiles = rows.len() * tile_columns;
         let plane = plane(tiles, 2);
         let begin = it.line(rows.start);
         let zero = simd.splat(0.0);
-        for (tile, (image, top, left)) in positions(it, rows).enumerate() {
+        let [low, high] = bounds.map(|it| simd.splat(it));
+        for (at, row) in rows.enumerate() {
+            let line = it.line(row) - begin;
+            let lines = OUT.min(it.h - row % it.tile_rows() * OUT);
             for half in 0..2 {
                 let first = panel * PANEL + half * LANES;
                 if first >= it.o {
                     break;
                 }
-                let at = (half * tiles + tile) * LANES;
-                let mut columns = [[zero; IN]; OUT];
-                for i in 0..IN {
-                    let mut m = [zero; IN];
-                    for j in 0..IN {
-                        m[j] = get(simd, products, (j * IN + i) * plane + at);
-                    }
-                    let column = output_1d(simd, m);
-                    for j in 0..OUT {
-                        columns[j][i] = column[j];
-                    }
-                }
-                let bias = get(simd, bias, first);
                 let lanes = (it.o - first).min(LANES);
-                for j in 0..OUT.min(it.h - top) {
-                    let row = output_1d(simd, columns[j]);
-                    let line = image * it.h + top + j - begin;
-                    let pixel = (line * it.w + left) * it.o + first;
-                    for i in 0..OUT {
-                        if i >= it.w - left {
+                let bias = get(simd, bias, first);
+                for tile in 0..tile_columns {
+                    let left = tile * OUT;
+                    let at = (half * tiles + at * tile_columns + tile) * LANES;
+                    let mut columns = [[zero; IN]; OUT];
+                    for i in 0..IN {
+                        let mut m = [zero; IN];
+                        for j in 0..IN {
+                            m[j] = get(simd, products, (j * IN + i) * plane + at);
+                        }
+                        let column = output_1d(simd, m);
+                        for j in 0..OUT {
+                            columns[j][i] = column[j];
+                        }
+                    }
+                    for j in 0..OUT {
+                        if j >= lines {
                             break;
                         }
-                        let mut values = [0.0; LANES];
-                        simd.store(simd.add(row[i], bias), &mut values);
-                        for it in &mut values {
-                            *it = held(*it, bounds);
-                        }
-                        let place = &mut y[pixel + i * it.o..][..lanes];
-                        if let Some(place) = place.first_chunk_mut() {
-                            *place = values;
-                        } else {
-                            place.copy_from_slice(&values[..lanes]);
+                        let row = output_1d(simd, columns[j]);
+                        let pixel = ((line + j) * it.w + left) * it.o + first;
+                        for i in 0..OUT {
+                            if left + i >= it.w {
+                                break;
+                            }
+                            let it_at = pixel + i * it.o;
+                            let value = simd.hold(simd.add(row[i], bias), low, high);
+                            if lanes == LANES {
+                                put(simd, value, y, it_at);
+                            } else {
+                                let mut values = [0.0; LANES];
+                                simd.store(value, &mut values);
+                                y[it_at..it_at + lanes].copy_from_slice(&values[..lanes]);
+                            }
                         }
                     }
                 }
@@ -412,77 +450,110 @@ pub(crate) fn backward_weights(it: &Winograd, x: &[f32], dy: &[f32], dw: &mut [f
     let (c, o) = (blocks(it.c), blocks(it.o));
     let sum_len = c * o * LANES * LANES;
     let rows = it.rows_of_task();
-    // At most 64 MiB of partial sums, and a few tasks for each.
-    let parts = ((1 << 24) / (PLANES * sum_len))
+    // At most 32 MiB of partial sums, and a few tasks for each.
+    let parts = ((1 << 23) / (PLANES * sum_len))
         .min(it.all_rows() / rows / 4)
-        .clamp(2, 16);
-    let ranges: Vec<_> = cut(it.all_rows(), parts).collect();
-    let mut sums: Vec<Vec<f32>> = ranges
-        .into_par_iter()
-        .map(|range| {
-            let mut sum = vec![0.0; PLANES * sum_len];
-            for first in range.clone().step_by(rows) {
-                let rows = first..(first + rows).min(range.end);
-                let tiles = rows.len() * it.tile_columns();
-                let (of_x, of_dy) = (plane(tiles, c), plane(tiles, o));
-                with_scratch(PLANES * (of_x + of_dy), |scratch| {
-                    let (inputs, gradients) = scratch.split_at_mut(PLANES * of_x);
-                    transform_inputs(it, x, rows.clone(), inputs);
-                    transform_gradients(it, dy, rows, gradients);
-                    let inputs = inputs.par_chunks_exact(of_x);
-                    let gradients = gradients.par_chunks_exact(of_dy);
-                    // Few parts leave threads idle, so planes are tasks too.
-                    let planes = sum.par_chunks_exact_mut(sum_len).zip(inputs).zip(gradients);
-                    planes.with_min_len(4).for_each(|((sum, x), dy)| {
-                        let (x, dy) = (&x[..tiles * c * LANES], &dy[..tiles * o * LANES]);
-                        add_products(x, dy, tiles, sum);
-                    });
-                });
-            }
-            sum
-        })
-        .collect();
-    let rest = sums.split_off(1);
-    add_parts(&mut sums[0], &rest);
-    let sum = &sums[0];
-    dw.par_chunks_mut(LANES * it.c * 9)
-        .enumerate()
-        .for_each(|(block, dw)| transform_back(it, sum, block, dw));
+        .clamp(1, 16);
+    with_scratch(parts * PLANES * sum_len, |sums| {
+        sums.par_chunks_exact_mut(PLANES * sum_len)
+            .zip(cut(it.all_rows(), parts).collect::<Vec<_>>())
+            .for_each(|(sum, range)| {
+                for first in range.clone().step_by(rows) {
+                    let rows = first..(first + rows).min(range.end);
+                    add_rows(it, x, dy, rows, sum, first > range.start);
+                }
+            });
+        let (sum, rest) = sums.split_at_mut(PLANES * sum_len);
+        for part in rest.chunks_exact(PLANES * sum_len) {
+            const CHUNK: usize = 1 << 14;
+            let chunks = sum.par_chunks_mut(CHUNK).zip(part.par_chunks(CHUNK));
+            chunks.for_each(|(sum, part)| add(sum, part));
+        }
+        let sum = &*sum;
+        dw.par_chunks_mut(LANES * it.c * 9)
+            .enumerate()
+            .for_each(|(block, dw)| transform_back(it, sum, block, dw));
+    });
+}
+
+/// What some rows of tiles add to the gradient, in the transformed space: `[36][c / 16][o / 16][16][16]`.
+fn add_rows(
+    it: &Winograd,
+    x: &[f32],
+    dy: &[f32],
+    rows: Range<usize>,
+    sum: &mut [f32],
+    is_begun: bool,
+) {
+    let (c, o) = (blocks(it.c), blocks(it.o));
+    let tiles = rows.len() * it.tile_columns();
+    let (of_x, of_dy) = (plane(tiles, c), plane(tiles, o));
+    with_scratch(PLANES * (of_x + of_dy), |scratch| {
+        let (inputs, gradients) = scratch.split_at_mut(PLANES * of_x);
+        rayon::join(
+            || transform_inputs(it, x, rows.clone(), inputs),
+            || transform_gradients(it, dy, rows.clone(), gradients),
+        );
+        // Few parts leave threads idle, so planes are tasks too.
+        sum.par_chunks_exact_mut(c * o * LANES * LANES)
+            .zip(inputs.par_chunks_exact(of_x))
+            .zip(gradients.par_chunks_exact(of_dy))
+            .with_min_len(4)
+            .for_each(|((sum, x), dy)| {
+                let (x, dy) = (&x[..tiles * c * LANES], &dy[..tiles * o * LANES]);
+                add_products(x, dy, tiles, sum, is_begun);
+            });
+    });
 }
 
 kernel! {
-    fn add_products<'a>[simd](x: &'a [f32], dy: &'a [f32], tiles: usize, sum: &'a mut [f32]) {
-        add_outer(simd, x, dy, tiles, sum);
+    fn add_products<'a>[simd](x: &'a [f32], dy: &'a [f32], tiles: usize, sum: &'a mut [f32], is_begun: bool) {
+        outer(simd, x, dy, tiles, sum, is_begun);
     }
 }
 
 kernel! {
     /// `A g A^T` of the tiles of some rows: `[36][o / 16][tiles][16]`.
     fn transform_gradients<'a>[simd](it: &'a Winograd, dy: &'a [f32], rows: Range<usize>, out: &'a mut [f32]) {
-        let tiles = rows.len() * it.tile_columns();
+        let tile_columns = it.tile_columns();
+        let tiles = rows.len() * tile_columns;
         let plane = plane(tiles, blocks(it.o));
         let zero = simd.splat(0.0);
-        for (tile, (image, top, left)) in positions(it, rows).enumerate() {
+        for (at, row) in rows.enumerate() {
+            let line = it.line(row);
+            let lines = OUT.min(it.h - row % it.tile_rows() * OUT);
             for block in 0..blocks(it.o) {
-                let mut columns = [[zero; OUT]; IN];
-                for i in 0..OUT.min(it.w - left) {
-                    let mut d = [zero; OUT];
-                    for j in 0..OUT {
-                        if top + j < it.h {
-                            let at = ((image * it.h + top + j) * it.w + left + i) * it.o;
-                            d[j] = channels(simd, &dy[at..at + it.o], block * LANES);
+                let first = block * LANES;
+                for tile in 0..tile_columns {
+                    let left = tile * OUT;
+                    let mut columns = [[zero; OUT]; IN];
+                    for i in 0..OUT {
+                        if left + i >= it.w {
+                            break;
+                        }
+                        let at = (line * it.w + left + i) * it.o;
+                        let mut d = [zero; OUT];
+                        if lines == OUT && first + LANES <= it.o {
+                            for j in 0..OUT {
+                                d[j] = get(simd, dy, at + first + j * it.w * it.o);
+                            }
+                        } else {
+                            for j in 0..lines {
+                                let at = at + j * it.w * it.o;
+                                d[j] = channels(simd, &dy[at + first..at + it.o]);
+                            }
+                        }
+                        let column = gradient_1d(simd, d);
+                        for j in 0..IN {
+                            columns[j][i] = column[j];
                         }
                     }
-                    let column = gradient_1d(simd, d);
+                    let at = (block * tiles + at * tile_columns + tile) * LANES;
                     for j in 0..IN {
-                        columns[j][i] = column[j];
-                    }
-                }
-                let at = (block * tiles + tile) * LANES;
-                for j in 0..IN {
-                    let row = gradient_1d(simd, columns[j]);
-                    for i in 0..IN {
-                        put(simd, row[i], out, (j * IN + i) * plane + at);
+                        let row = gradient_1d(simd, columns[j]);
+                        for i in 0..IN {
+                            put(simd, row[i], out, (j * IN + i) * plane + at);
+                        }
                     }
                 }
             }

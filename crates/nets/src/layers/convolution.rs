@@ -119,6 +119,18 @@ impl Convolution {
         Ok(y)
     }
 
+    /// The output in a training step, after which the weights change.
+    fn output_once(&self, x: &Tensor, pass: &mut Pass) -> Result<Tensor> {
+        let it = self.shape(x)?;
+        let y = pass.take(&[it.n, it.out_h(), it.out_w(), it.o])?;
+        let (values, weights) = (read(x)?, read(&self.weight.value)?);
+        let bias = self.bias.as_ref().map(|it| read(&it.value)).transpose()?;
+        write(&y, |y| {
+            dense::forward_once(&it, &values, &weights, bias.as_deref(), self.after, y);
+        })?;
+        Ok(y)
+    }
+
     /// The output with the layer's own bias.
     fn output(&self, x: &Tensor, weights: &Weights, pass: &mut Pass) -> Result<Tensor> {
         let bias = self.bias.as_ref().map(|it| read(&it.value)).transpose()?;
@@ -188,7 +200,7 @@ impl Layer for Convolution {
         }
         // The step that follows changes the weights.
         self.ready = None;
-        let y = self.output(&x, &self.ready(&x, None)?, pass)?;
+        let y = self.output_once(&x, pass)?;
         if self.after != Activation::None {
             self.passes.resize(y.elem_count(), 0);
             bias::mark(&read(&y)?, self.after, &mut self.passes);
