@@ -19,6 +19,8 @@ pub(crate) struct Compute {
     threads: Arc<ThreadPool>,
     /// A thread for small work that must not wait for a training to end.
     aside: Arc<ThreadPool>,
+    /// The same for networks: what is found aside waits for no call, and no call for what is still to be found.
+    small: Arc<ThreadPool>,
     turn: Arc<Semaphore>,
 }
 
@@ -29,6 +31,7 @@ impl Compute {
             device,
             threads: Arc::new(pool("compute", threads)?),
             aside: Arc::new(pool("aside", 1)?),
+            small: Arc::new(pool("small", 1)?),
             turn: Arc::new(Semaphore::new(1)),
         })
     }
@@ -65,6 +68,11 @@ impl Compute {
     /// Computes something small on a thread of its own, whoever has the turn.
     pub(crate) fn run_aside<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         self.aside.install(work)
+    }
+
+    /// Computes with a network on a thread of its own, whoever has the turn; calls are made one after the other.
+    pub(crate) fn run_small<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        self.small.install(work)
     }
 }
 

@@ -3,5 +3,6 @@
 mod preannotator;
 #[cfg(test)]
 mod tests;
+mod together;
 
 pub use preannotator::Preannotator;

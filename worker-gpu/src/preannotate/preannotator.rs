@@ -13,11 +13,12 @@ use cellmill_core::keys::{ImageKey, ObjectKey};
 use cellmill_core::label::{LabelDocument, LabelType, ModelBox, ModelLayer};
 use cellmill_core::messages::{PREANNOTATE, PreannotateHint};
 use cellmill_core::records::{ImageRecord, ImageState, LabelTypeSettings, Named};
-use cellmill_queue::{Queue, QueueName, letters};
+use cellmill_queue::{Queue, QueueName, Received, letters};
 use cellmill_service::report;
 use cellmill_store::{Decision, Store};
 use cellmill_vision::{DecodeBudget, Limits, RgbImage, crop, decode_within, resize};
 use cellmill_worker::Cause;
+use futures::future::join_all;
 use tokio_util::sync::CancellationToken;
 
 use crate::algorithms::data::detect;
@@ -27,7 +28,9 @@ use crate::compute::Compute;
 use crate::models::{Model, ModelError, Models, Subject};
 use crate::network::{highest, probabilities};
 
-/// Messages taken at once. Each is some tenths of a second of work.
+use super::together::{Coming, Together};
+
+/// Messages taken and handled at once. Each is some tenths of a second of work; decoding has its own limit of memory.
 const BATCH: usize = 16;
 /// A message that is not ended within this comes again.
 const VISIBILITY: Duration = Duration::from_mins(5);
@@ -45,6 +48,7 @@ pub struct Preannotator {
     limits: Limits,
     budget: DecodeBudget,
     compute: Compute,
+    together: Together,
 }
 
 /// Why an image could not be labelled.
@@ -100,6 +104,7 @@ impl Preannotator {
             limits: bench.limits.clone(),
             budget: bench.budget.clone(),
             compute: bench.compute.clone(),
+            together: Together::new(&bench.compute),
         }
     }
 
@@ -122,41 +127,50 @@ impl Preannotator {
                     continue;
                 }
             };
-            for message in &messages {
-                // What is not begun at shutdown is left to others at once.
-                let outcome = if shutdown.is_cancelled() {
-                    Disposition::Retry {
-                        after: Some(Duration::ZERO),
-                        reason: "the worker ended".to_owned(),
-                    }
-                } else {
-                    self.one(&message.body).await
-                };
-                if let Disposition::Reject { reason } = &outcome {
-                    tracing::error!(
-                        message_id = message.id,
-                        reason,
-                        "image can't be pre-annotated"
-                    );
-                }
-                let ended = letters::finish(queue.as_ref(), &name, message, outcome).await;
-                if let Err(error) = ended {
-                    tracing::warn!(error = report(&error), "hint of an image comes again");
-                }
-            }
+            let each = messages
+                .iter()
+                .map(|it| self.message(queue.as_ref(), &name, it, &shutdown));
+            join_all(each).await;
         }
     }
 
-    /// Handles messages of the queue `preannotate`, each for itself.
-    pub async fn handle(&self, bodies: &[String]) -> Vec<Disposition> {
-        let mut outcomes = Vec::with_capacity(bodies.len());
-        for body in bodies {
-            outcomes.push(self.one(body).await);
+    async fn message(
+        &self,
+        queue: &dyn Queue,
+        name: &QueueName,
+        message: &Received,
+        shutdown: &CancellationToken,
+    ) {
+        // What is not begun at shutdown is left to others at once.
+        let outcome = if shutdown.is_cancelled() {
+            Disposition::Retry {
+                after: Some(Duration::ZERO),
+                reason: "the worker ended".to_owned(),
+            }
+        } else {
+            self.one(&message.body).await
+        };
+        if let Disposition::Reject { reason } = &outcome {
+            tracing::error!(
+                message_id = message.id,
+                reason,
+                "image can't be pre-annotated"
+            );
         }
-        outcomes
+        let ended = letters::finish(queue, name, message, outcome).await;
+        if let Err(error) = ended {
+            tracing::warn!(error = report(&error), "hint of an image comes again");
+        }
+    }
+
+    /// Handles messages of the queue `preannotate`, each for itself but for the network: cells of images that come
+    /// together go through it together.
+    pub async fn handle(&self, bodies: &[String]) -> Vec<Disposition> {
+        join_all(bodies.iter().map(|it| self.one(it))).await
     }
 
     async fn one(&self, body: &str) -> Disposition {
+        let coming = self.together.coming();
         let hint: PreannotateHint = match serde_json::from_str(body) {
             Ok(hint) => hint,
             Err(error) => {
@@ -165,7 +179,7 @@ impl Preannotator {
                 };
             }
         };
-        match self.image(&hint.image).await {
+        match self.image(&hint.image, coming).await {
             Ok(()) => Disposition::Done,
             Err(error) => {
                 tracing::warn!(error = report(&error), "image not pre-annotated");
@@ -175,7 +189,7 @@ impl Preannotator {
     }
 
     /// Labels an image, if there is something to do.
-    async fn image(&self, image: &ImageKey) -> Result<(), Error> {
+    async fn image(&self, image: &ImageKey, coming: Coming) -> Result<(), Error> {
         let of_store = |source| Error::Store {
             image: image.clone(),
             source,
@@ -200,21 +214,23 @@ impl Preannotator {
         }
         let (limits, budget) = (self.limits.clone(), self.budget.clone());
         let compute = self.compute.clone();
-        let of_whole = task.of_whole;
-        let computed = tokio::task::spawn_blocking(move || {
+        let (subject, side, of_whole) = (model.subject, model.side(), task.of_whole);
+        let looked = tokio::task::spawn_blocking(move || {
             let decoded = decode_within(&bytes, &limits, &budget).ok()?;
-            Some(compute.run_aside(|| layer(&model, &decoded.image, of_whole)))
+            Some(compute.run_aside(|| look(subject, side, &decoded.image, of_whole)))
         });
         let failed = |source: Cause| Error::Compute {
             image: image.clone(),
             source,
         };
-        let layer = match computed.await {
+        let Sight { boxes, pixels, n } = match looked.await {
             // The record says that it is good, under limits of another time.
             Ok(None) => return Ok(()),
-            Ok(Some(layer)) => layer.map_err(failed)?,
+            Ok(Some(sight)) => sight,
             Err(panicked) => return Err(failed(panicked.into())),
         };
+        let rows = coming.logits(&model, pixels, n).await.map_err(failed)?;
+        let layer = layer(&model, boxes, &rows);
         self.put(&task, layer).await.map_err(of_store)
     }
 
@@ -290,16 +306,29 @@ const fn asks_for_whole(algorithm: u32) -> Option<bool> {
     }
 }
 
-/// What the model says of an image: its class, or the cells that the classical finder sees with theirs.
-fn layer(model: &Model, image: &RgbImage, of_whole: bool) -> Result<ModelLayer, Cause> {
-    let side = model.side();
-    let size = match (model.subject, of_whole) {
+/// What of an image the model is asked about.
+struct Sight {
+    /// Of the cells; `None`: it is asked about the image as a whole.
+    boxes: Option<Vec<BBox>>,
+    /// Pictures of the model's side, one after the other.
+    pixels: Vec<u8>,
+    n: usize,
+}
+
+/// The image as a whole, or the cells that the classical finder sees.
+fn look(subject: Subject, side: u32, image: &RgbImage, of_whole: bool) -> Sight {
+    let whole = |pixels: Vec<u8>| Sight {
+        boxes: None,
+        pixels,
+        n: 1,
+    };
+    let size = match (subject, of_whole) {
         (Subject::Cells { size }, false) => size,
-        (Subject::Cells { .. }, true) => return of_image(model, &fitted(image, side)),
+        (Subject::Cells { .. }, true) => return whole(fitted(image, side)),
         (Subject::WholeImages { size }, _) => {
             // In two steps, as its data set made them: one step gives slightly other pixels.
             let square = resize(image, size, size);
-            return of_image(model, &fitted(&square, side));
+            return whole(fitted(&square, side));
         }
     };
     let found = detect(image);
@@ -307,23 +336,29 @@ fn layer(model: &Model, image: &RgbImage, of_whole: bool) -> Result<ModelLayer, 
     for bbox in &found {
         pixels.extend(fitted(&cell(image, bbox, size), side));
     }
-    let rows = model.logits(&pixels)?;
-    let boxes = found.iter().zip(&rows).map(|(&bbox, row)| {
+    Sight {
+        n: found.len(),
+        boxes: Some(found),
+        pixels,
+    }
+}
+
+/// What the model says of an image: its class, or its cells with theirs.
+fn layer(model: &Model, boxes: Option<Vec<BBox>>, rows: &[Vec<f32>]) -> ModelLayer {
+    let Some(boxes) = boxes else {
+        return ModelLayer {
+            boxes: None,
+            image_class: rows.first().map(|it| said(model, it)),
+        };
+    };
+    let boxes = boxes.into_iter().zip(rows).map(|(bbox, row)| {
         let (class, score) = said(model, row);
         ModelBox { bbox, class, score }
     });
-    Ok(ModelLayer {
+    ModelLayer {
         boxes: Some(boxes.collect()),
         image_class: None,
-    })
-}
-
-fn of_image(model: &Model, pixels: &[u8]) -> Result<ModelLayer, Cause> {
-    let rows = model.logits(pixels)?;
-    Ok(ModelLayer {
-        boxes: None,
-        image_class: rows.first().map(|it| said(model, it)),
-    })
+    }
 }
 
 /// Cut as data sets cut cells.
