@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
-use cellmill_tests::show::Show;
+use cellmill_tests::show::{Figures, Show};
 use serde_json::Value;
 
 /// All networks, as settings name them.
@@ -127,6 +127,16 @@ pub(crate) fn last_json(said: &str) -> Result<Value> {
         bail!("there is no line of JSON in `{}`", said.trim());
     };
     serde_json::from_str(line).with_context(|| format!("`{line}` is no JSON"))
+}
+
+/// What else the machine was doing: figures of a busy one are not to be quoted.
+pub(crate) fn tell_machine(figures: &mut Figures, name: &str) {
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    figures.told(&format!("{name}.cores"), cores as f64, "cores");
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split(' ').next().and_then(|it| it.parse().ok());
+    let unit = "processes that ran in the minute before";
+    figures.told(&format!("{name}.load"), load.unwrap_or(f64::NAN), unit);
 }
 
 /// The middle of the values; NaN when there are none.

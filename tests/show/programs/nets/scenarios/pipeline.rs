@@ -16,7 +16,7 @@ use cellmill_tests::show::renamed::place_file;
 use cellmill_tests::show::{Figures, Show, table};
 use serde_json::{Value, json};
 
-use crate::lab::{Lab, heard, last_json};
+use crate::lab::{Lab, heard, last_json, tell_machine};
 
 /// Whole training beside the network alone.
 const OF_THE_NETWORK: f64 = 0.9;
@@ -32,6 +32,7 @@ const PREDICTION: &str = "Predicted";
 
 pub(super) async fn run(lab: &Lab<'_>, figures: &mut Figures) -> Result<()> {
     let show = lab.show;
+    tell_machine(figures, "pipeline");
     let folder = Folder::read(&show.options.data.join("bccd"))?;
     let place = show.make_place("pipeline")?;
     let mill = Mill::up(&show.program, &place.join("root")).await?;

@@ -5,7 +5,7 @@ use cellmill_tests::show::Figures;
 use cellmill_tests::show::place::say;
 use serde_json::{Value, json};
 
-use crate::lab::{Lab, median, repository};
+use crate::lab::{Lab, median, repository, tell_machine};
 use crate::peer::{Load, Torch, Turn, own_turn};
 
 /// How many times faster than the best layout of `PyTorch`, in inference and training.
@@ -22,6 +22,7 @@ const THREADS: [u32; 2] = [1, 2];
 
 pub(super) fn run(lab: &Lab<'_>, figures: &mut Figures) -> Result<()> {
     let (n_rounds, seconds) = if lab.is_quick() { (1, 1.0) } else { (5, 3.0) };
+    tell_machine(figures, "speed");
     shipped(figures)?;
     let mut is_told = false;
     let mut ratios = Vec::new();
