@@ -20,7 +20,7 @@ pub(crate) use cellmill_nets::{Profile, ProfilePart as Part, Samples, TraceEvent
 /// Instead of a family: several are tried.
 const AUTO: &str = "auto";
 /// What weights from elsewhere learn with, as a part of the rate: they know something already.
-const PRETRAINED_BODY_RATE: f64 = 0.1;
+const PRETRAINED_BODY_RATE: f64 = 0.3;
 
 /// About how long an epoch takes beside one of the first, at the same scale: for the order in which networks are tried,
 /// and for what fits into a time until more was measured.

@@ -29,7 +29,7 @@ Examples:
       two classes made of several
   cellmill train DkxD9Kjl --test-cases 1811001,1811002
       these cases judge the network, and nothing is learned from them
-  cellmill train DkxD9Kjl --net efficientnet_lite0 --weights efficientnet-lite0.pth --resize 100
+  cellmill train DkxD9Kjl --net efficientnet_lite0 --weights efficientnet-lite0.pth
       a network that knows photographs learns on: for few cells, or finer classes
   cellmill train DkxD9Kjl --net auto --time 2h
       networks that fit into two hours are tried, and the best on the validation part is kept
@@ -56,9 +56,9 @@ pub struct TrainArgs {
     /// Classes made of several: `negative=1,positive=2,3,6`
     #[arg(long, value_name = "NAME=CLASSES", value_delimiter = ',')]
     merge: Vec<String>,
-    /// Side of the network's input in pixels
-    #[arg(long, value_name = "PIXELS", default_value_t = 64)]
-    resize: u32,
+    /// Side of the network's input in pixels [default: 64, with weights 96]
+    #[arg(long, value_name = "PIXELS")]
+    resize: Option<u32>,
     /// Begin no new epoch after this time: `90`, `90s`, `10m`, `2h` [default: no limit]
     #[arg(long, value_name = "TIME", value_parser = parse_seconds)]
     time: Option<u64>,
@@ -117,6 +117,10 @@ fn parse_seconds(text: &str) -> Result<u64, String> {
 }
 
 impl TrainArgs {
+    fn side(&self) -> u32 {
+        self.resize.unwrap_or_else(|| self.network.default_side())
+    }
+
     fn wish(&self, names: &ClassNames, network: NetworkSettings) -> Result<NewProject, Error> {
         let split = match self.split.as_str() {
             _ if !self.test_cases.is_empty() => SplitRule::Cases {
@@ -134,7 +138,7 @@ impl TrainArgs {
             types: names.ids(&self.types)?,
             class: self.class.clone(),
             merge: names.merged(&self.merge)?,
-            parameter_resize: Some(self.resize),
+            parameter_resize: Some(self.side()),
             parameter_time: self.time,
             split: Some(split),
             seed: Some(self.seed),
@@ -160,7 +164,7 @@ pub(crate) async fn run(args: &TrainArgs, console: &mut Console) -> Result<Exit,
     let names = ClassNames::of_server(&client).await?;
     // Told before anything is sent: weights that do not fit.
     let mut network = args.network.settings();
-    if let Some(file) = args.network.weights_file(args.resize)? {
+    if let Some(file) = args.network.weights_file(args.side())? {
         network.weights = Some(client.send_weights(&file.announced, file.bytes).await?);
     }
     let made = client.create_project(&args.wish(&names, network)?).await?;

@@ -44,19 +44,19 @@ pub(super) struct NetworkArgs {
     /// The file is checked here and stored once, under its hash.
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
-    /// With weights: what they learn with, as a part of the learning rate; at 0 they stay as they are [default: 0.1]
+    /// With weights: what they learn with, as a part of the learning rate; at 0 they stay as they are [default: 0.3]
     #[arg(long, value_name = "PART", requires = "weights")]
     body_rate: Option<f64>,
     /// Part of the features that a step leaves out, against learning by heart [default: 0.2]
     #[arg(long, value_name = "PART")]
     dropout: Option<f64>,
-    /// Most epochs
+    /// Most epochs [default: 30, with weights 6]
     #[arg(long, value_name = "N")]
     epochs: Option<u32>,
-    /// Cells of one step
+    /// Cells of one step [default: 64, with weights 32]
     #[arg(long, value_name = "N")]
     batch: Option<u32>,
-    /// Highest learning rate [default: the network's own]
+    /// Highest learning rate [default: the network's own, with weights 0.001]
     #[arg(long, value_name = "RATE")]
     learning_rate: Option<f64>,
     /// Ends after so many epochs without a better one [default: never]
@@ -85,7 +85,7 @@ pub(super) struct WeightsFile {
 impl NetworkArgs {
     /// What was asked for, but for the key of the weights.
     pub(super) fn settings(&self) -> NetworkSettings {
-        let defaults = NetworkSettings::default();
+        let defaults = self.defaults();
         NetworkSettings {
             family: self.net.clone().unwrap_or(defaults.family),
             scale: self.scale().to_owned(),
@@ -101,6 +101,28 @@ impl NetworkArgs {
             augment: !self.no_augment,
             ..defaults
         }
+    }
+
+    /// What holds where nobody chose. Weights that know something already want fewer and gentler steps: these were
+    /// measured, see `crates/nets/design.md`.
+    fn defaults(&self) -> NetworkSettings {
+        let fresh = NetworkSettings::default();
+        if self.weights.is_none() {
+            return fresh;
+        }
+        NetworkSettings {
+            epochs: 6,
+            batch: 32,
+            learning_rate: Some(1e-3),
+            // The epoch in which the head learns alone is the warm-up.
+            warm_up_epochs: 0.0,
+            ..fresh
+        }
+    }
+
+    /// Side of the network's input in pixels where nobody chose.
+    pub(super) const fn default_side(&self) -> u32 {
+        if self.weights.is_some() { 96 } else { 64 }
     }
 
     /// Weights of others were trained at the scale of the paper.
