@@ -85,7 +85,7 @@ pub struct TrainArgs {
     /// Deal the labels out at random: a check that nothing else is learned
     #[arg(long)]
     shuffle_labels: bool,
-    /// Tell where the time went, and leave `trace.json` beside the curves: chrome://tracing and Perfetto open it
+    /// Tell where the time went, and leave `trace.json` beside the curves: `chrome://tracing` and Perfetto open it
     #[arg(long)]
     profile: bool,
     /// What it is for

@@ -40,7 +40,7 @@ pub(super) struct NetworkArgs {
     scale: Option<String>,
     /// Begin with these weights: a .safetensors, .pth, .pt, .bin or .h5 file of at most 1 GiB
     ///
-    /// Known are files of torchvision (ResNet, VGG), of EfficientNet-Lite0, of Keras (VGG16) and models of Cellmill.
+    /// Known are files of torchvision (`ResNet`, VGG), of EfficientNet-Lite0, of Keras (VGG16) and models of Cellmill.
     /// The file is checked here and stored once, under its hash.
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
@@ -202,19 +202,17 @@ impl NetworkArgs {
         let chosen = Family::ALL
             .into_iter()
             .find(|it| it.name() == settings.family);
-        match chosen {
-            Some(family) => fit(family),
-            None => {
-                let mut refusal = Ok(());
-                for family in Family::ALL {
-                    refusal = fit(family);
-                    if refusal.is_ok() {
-                        break;
-                    }
-                }
-                refusal
+        if let Some(family) = chosen {
+            return fit(family);
+        }
+        let mut refusal = Ok(());
+        for family in Family::ALL {
+            refusal = fit(family);
+            if refusal.is_ok() {
+                break;
             }
         }
+        refusal
     }
 }
 
