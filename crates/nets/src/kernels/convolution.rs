@@ -1,9 +1,11 @@
-//! Convolution, channels last: as a matrix product over gathered patches (im2col), or after Winograd where that is
-//! faster. With a 1x1 kernel the patches are the input itself and nothing is gathered.
+//! Convolution, channels last: as a product over what a kernel sees as it slides, or after Winograd where that is
+//! faster.
 
+use super::product::{self, Finish};
 use super::scratch::with_scratch;
+use super::slide::{self, Slide};
 use super::winograd::{self, Winograd};
-use super::{Activation, Matrix, Padding, add_parts, cut, held, kernel, multiply};
+use super::{Activation, Padding};
 use rayon::prelude::*;
 
 /// The shape of a convolution: `n` images of `h` x `w` pixels and `c` channels give `o` channels.
@@ -18,11 +20,6 @@ pub(crate) struct Convolution {
     pub stride: usize,
     pub padding: Padding,
 }
-
-/// Fewer output rows than this are left to the product to cut, over channels too.
-const FEW_ROWS: usize = 1024;
-/// Parts of a product of few rows: enough for the usual machine, and each still worth a task.
-const FEW_ROWS_PARTS: usize = 8;
 
 impl Convolution {
     pub(crate) const fn out_h(&self) -> usize {
@@ -43,18 +40,22 @@ impl Convolution {
         self.padding.before(self.w, self.kernel, self.stride)
     }
 
-    /// Output pixels of all images.
-    pub(crate) const fn rows(&self) -> usize {
-        self.n * self.out_h() * self.out_w()
-    }
-
     /// Inputs of one output value.
-    pub(crate) const fn depth(&self) -> usize {
+    const fn depth(&self) -> usize {
         self.kernel * self.kernel * self.c
     }
 
-    const fn is_pointwise(&self) -> bool {
-        self.kernel == 1 && self.stride == 1 && self.top() == 0
+    const fn slide(&self) -> Slide {
+        Slide {
+            n: self.n,
+            h: self.h,
+            w: self.w,
+            c: self.c,
+            kernel: [self.kernel; 2],
+            stride: self.stride,
+            before: [self.top() as isize, self.left() as isize],
+            out: [self.out_h(), self.out_w()],
+        }
     }
 
     /// The shape for Winograd's algorithm, where it can be used and is faster: not where the channels fill no
@@ -68,106 +69,27 @@ impl Convolution {
         let Self { n, h, w, c, o, .. } = *self;
         (is_its_kind && pays).then_some(Winograd { n, h, w, c, o })
     }
-
-    /// Output rows of one task. The gathered patches of a task (about 1 MiB) should stay in the second-level cache.
-    fn tile(&self) -> usize {
-        ((1 << 18) / self.depth()).clamp(128, 2048)
-    }
 }
 
-/// Calls `body` with the patches of the output rows `first..first + len`, each a row of `depth` values.
-fn patches<R>(
-    it: &Convolution,
-    x: &[f32],
-    first: usize,
-    len: usize,
-    body: impl FnOnce(&[f32]) -> R,
-) -> R {
-    let depth = it.depth();
-    if it.is_pointwise() {
-        return body(&x[first * depth..][..len * depth]);
-    }
-    with_scratch(len * depth, |patches| {
-        for (row, patch) in patches.chunks_exact_mut(depth).enumerate() {
-            gather(it, x, first + row, patch);
-        }
-        body(patches)
-    })
-}
-
-/// Copies what the kernel sees at one output row, in the order (y, x, channel); zero outside of the image.
-fn gather(it: &Convolution, x: &[f32], row: usize, patch: &mut [f32]) {
-    let run = it.kernel * it.c;
-    for (ky, line) in patch.chunks_exact_mut(run).enumerate() {
-        match line_of(it, row, ky) {
-            None => line.fill(0.0),
-            Some(Line { skip, len, at }) => {
-                line[..skip].fill(0.0);
-                line[skip..skip + len].copy_from_slice(&x[at..at + len]);
-                line[skip + len..].fill(0.0);
+/// Reorders weights from (out, in, y, x), as files hold them, to (out, y, x, in), as windows see pictures.
+fn reorder(it: &Convolution, weights: &[f32], out: &mut [f32]) {
+    let taps = it.kernel * it.kernel;
+    out.par_chunks_exact_mut(taps * it.c)
+        .zip(weights.par_chunks_exact(taps * it.c))
+        .with_min_len(8)
+        .for_each(|(out, weights)| {
+            for (tap, out) in out.chunks_exact_mut(it.c).enumerate() {
+                for (out, weight) in out.iter_mut().zip(weights[tap..].iter().step_by(taps)) {
+                    *out = *weight;
+                }
             }
-        }
-    }
-}
-
-/// The part of one kernel line that lies inside of the image.
-struct Line {
-    /// Values left of the image.
-    skip: usize,
-    /// Values inside.
-    len: usize,
-    /// Where they begin in the input.
-    at: usize,
-}
-
-fn line_of(it: &Convolution, row: usize, ky: usize) -> Option<Line> {
-    let (out_h, out_w) = (it.out_h(), it.out_w());
-    let (image, pixel) = (row / (out_h * out_w), row % (out_h * out_w));
-    let y = (pixel / out_w * it.stride + ky).checked_sub(it.top())?;
-    let padding = it.left();
-    let left = pixel % out_w * it.stride;
-    let begin = left.max(padding);
-    let end = (left + it.kernel).min(it.w + padding);
-    (y < it.h && begin < end).then(|| Line {
-        skip: (begin - left) * it.c,
-        len: (end - begin) * it.c,
-        at: ((image * it.h + y) * it.w + begin - padding) * it.c,
-    })
-}
-
-/// Reorders weights from (out, in, y, x), as files hold them, to (out, y, x, in), as patches lie.
-fn pack(weights: &[f32], o: usize, c: usize, kernel: usize) -> Vec<f32> {
-    reorder(weights, o, c, kernel * kernel)
-}
-
-/// The way back from [`pack`].
-fn unpack(it: &Convolution, packed: &[f32], weights: &mut [f32]) {
-    if it.kernel == 1 {
-        weights.copy_from_slice(packed);
-    } else {
-        weights.copy_from_slice(&reorder(packed, it.o, it.kernel * it.kernel, it.c));
-    }
-}
-
-/// Transposes the two inner sides of `outer` x `a` x `b` values.
-fn reorder(values: &[f32], outer: usize, a: usize, b: usize) -> Vec<f32> {
-    assert_eq!(values.len(), outer * a * b, "weights fill their shape");
-    if a == 1 || b == 1 {
-        return values.to_vec();
-    }
-    let mut out = vec![0.0; outer * a * b];
-    for (out, values) in out.chunks_exact_mut(a * b).zip(values.chunks_exact(a * b)) {
-        for (at, out) in out.iter_mut().enumerate() {
-            *out = values[at % a * b + at / a];
-        }
-    }
-    out
+        });
 }
 
 /// Weights in the order that [`forward`] reads.
 #[derive(Debug)]
 pub(crate) enum Weights {
-    /// Of [`pack`].
+    /// As files hold them, or in the order of the kernel that reads them.
     Plain(Vec<f32>),
     Winograd(Vec<f32>),
 }
@@ -175,19 +97,40 @@ pub(crate) enum Weights {
 impl Weights {
     /// From weights as files hold them.
     pub(crate) fn new(it: &Convolution, weights: &[f32]) -> Self {
+        let mut packed = vec![0.0; packed_len(it)];
+        pack(it, weights, &mut packed);
         match it.winograd() {
-            Some(_) => {
-                let mut packed = vec![0.0; winograd::packed_len(it.o, it.c)];
-                winograd::pack(weights, it.o, it.c, &mut packed);
-                Self::Winograd(packed)
-            }
-            None => Self::Plain(pack(weights, it.o, it.c, it.kernel)),
+            Some(_) => Self::Winograd(packed),
+            None => Self::Plain(packed),
         }
     }
 
     /// Whether they are what a convolution of this shape reads: the algorithm depends on the size of the picture.
     pub(crate) fn fit(&self, it: &Convolution) -> bool {
         matches!(self, Self::Winograd(_)) == it.winograd().is_some()
+    }
+}
+
+fn packed_len(it: &Convolution) -> usize {
+    match it.winograd() {
+        Some(it) => winograd::packed_len(it.o, it.c),
+        None => product::panels_len(it.depth(), it.o),
+    }
+}
+
+fn pack(it: &Convolution, weights: &[f32], packed: &mut [f32]) {
+    assert_eq!(weights.len(), it.o * it.depth(), "weights fill their shape");
+    let depth = it.depth();
+    if it.winograd().is_some() {
+        winograd::pack(weights, it.o, it.c, packed);
+    } else if it.kernel == 1 {
+        product::pack_columns(depth, it.o, |o| &weights[o * depth..][..depth], packed);
+    } else {
+        with_scratch(weights.len(), |ordered| {
+            reorder(it, weights, ordered);
+            let ordered = &*ordered;
+            product::pack_columns(depth, it.o, |o| &ordered[o * depth..][..depth], packed);
+        });
     }
 }
 
@@ -200,11 +143,9 @@ pub(crate) fn forward(
     after: Activation,
     y: &mut [f32],
 ) {
-    match (it.winograd(), weights) {
-        (Some(it), Weights::Winograd(packed)) => winograd::forward(&it, x, packed, bias, after, y),
-        (None, Weights::Plain(packed)) => forward_plain(it, x, packed, bias, after, y),
-        _ => panic!("the weights were made for another shape"),
-    }
+    assert!(weights.fit(it), "weights are made for a shape");
+    let (Weights::Plain(packed) | Weights::Winograd(packed)) = weights;
+    forward_packed(it, x, packed, bias, after, y);
 }
 
 /// [`forward`] with weights as files hold them, which change from step to step.
@@ -216,19 +157,13 @@ pub(crate) fn forward_once(
     after: Activation,
     y: &mut [f32],
 ) {
-    if let Some(it) = it.winograd() {
-        with_scratch(winograd::packed_len(it.o, it.c), |packed| {
-            winograd::pack(weights, it.o, it.c, packed);
-            winograd::forward(&it, x, packed, bias, after, y);
-        });
-        return;
-    }
-    let packed = pack(weights, it.o, it.c, it.kernel);
-    forward_plain(it, x, &packed, bias, after, y);
+    with_scratch(packed_len(it), |packed| {
+        pack(it, weights, packed);
+        forward_packed(it, x, packed, bias, after, y);
+    });
 }
 
-/// [`forward`] as a product with weights of [`pack`].
-pub(crate) fn forward_plain(
+fn forward_packed(
     it: &Convolution,
     x: &[f32],
     packed: &[f32],
@@ -236,51 +171,19 @@ pub(crate) fn forward_plain(
     after: Activation,
     y: &mut [f32],
 ) {
-    let (rows, depth) = (it.rows(), it.depth());
-    let weights = Matrix::new(packed, it.o, depth).transposed();
-    if rows < FEW_ROWS {
-        patches(it, x, 0, rows, |patches| {
-            multiply(
-                y,
-                Matrix::new(patches, rows, depth),
-                weights,
-                false,
-                FEW_ROWS_PARTS,
-            );
-        });
-        finish(y, bias, after);
+    if let Some(it) = it.winograd() {
+        winograd::forward(&it, x, packed, bias, after, y);
         return;
     }
-    let tile = it.tile();
-    y.par_chunks_mut(tile * it.o)
-        .enumerate()
-        .for_each(|(at, y)| {
-            let len = y.len() / it.o;
-            patches(it, x, at * tile, len, |patches| {
-                multiply(y, Matrix::new(patches, len, depth), weights, false, 1);
-            });
-            finish(y, bias, after);
-        });
-}
-
-fn finish(y: &mut [f32], bias: Option<&[f32]>, after: Activation) {
-    let Some(bias) = bias else { return };
-    add_bias(y, bias, after.bounds());
-}
-
-kernel! {
-    fn add_bias<'a>(y: &'a mut [f32], bias: &'a [f32], bounds: [f32; 2]) {
-        for pixel in y.chunks_exact_mut(bias.len()) {
-            for (y, bias) in pixel.iter_mut().zip(bias) {
-                *y = held(*y + bias, bounds);
-            }
-        }
-}
+    let finish = bias.map(|bias| Finish {
+        bias,
+        bounds: after.bounds(),
+    });
+    slide::multiply(&it.slide(), x, packed, it.o, finish, y);
 }
 
 /// The gradient in the input, with weights as files hold them.
 pub(crate) fn backward_input(it: &Convolution, weights: &[f32], dy: &[f32], dx: &mut [f32]) {
-    let (rows, depth) = (it.rows(), it.depth());
     if let Some(Winograd { n, h, w, c, o }) = it.winograd() {
         let turned = Winograd {
             n,
@@ -295,53 +198,120 @@ pub(crate) fn backward_input(it: &Convolution, weights: &[f32], dy: &[f32], dx: 
         });
         return;
     }
-    if !it.is_pointwise() {
-        let packed = pack(weights, it.o, it.c, it.kernel);
-        scatter_all(it, Matrix::new(&packed, it.o, depth), dy, dx);
-        return;
-    }
-    let weights = Matrix::new(weights, it.o, depth);
-    if rows < FEW_ROWS {
-        multiply(
-            dx,
-            Matrix::new(dy, rows, it.o),
-            weights,
-            false,
-            FEW_ROWS_PARTS,
-        );
-        return;
-    }
-    let tile = it.tile();
-    dx.par_chunks_mut(tile * depth)
-        .zip(dy.par_chunks(tile * it.o))
-        .for_each(|(dx, dy)| {
-            let dy = Matrix::new(dy, dx.len() / depth, it.o);
-            multiply(dx, dy, weights, false, 1);
-        });
+    with_scratch(weights.len(), |ordered| {
+        reorder(it, weights, ordered);
+        if it.stride == 1 {
+            Sub::new(it, [0, 0]).with_panels(it, ordered, |sub, panels| {
+                slide::multiply(&sub.slide, dy, panels, it.c, None, dx);
+            });
+        } else {
+            backward_strided(it, ordered, dy, dx);
+        }
+    });
 }
 
-/// An image a task: gradients of patches, added to the pixels that they were gathered from (col2im).
-fn scatter_all(it: &Convolution, weights: Matrix<'_>, dy: &[f32], dx: &mut [f32]) {
-    let (pixels, depth) = (it.out_h() * it.out_w(), it.depth());
-    let one = Convolution { n: 1, ..*it };
-    dx.par_chunks_mut(it.h * it.w * it.c)
-        .zip(dy.par_chunks(pixels * it.o))
-        .for_each(|(dx, dy)| {
-            with_scratch(pixels * depth, |patches| {
-                multiply(patches, Matrix::new(dy, pixels, it.o), weights, false, 1);
-                dx.fill(0.0);
-                for (row, patch) in patches.chunks_exact(depth).enumerate() {
-                    scatter(&one, patch, row, dx);
+/// The pixels of the input that lie `stride` apart, from `first` on: all of them see the same taps, so their gradient is
+/// a convolution of the output's gradient with a part of the kernel, turned by half a circle.
+#[derive(Debug)]
+struct Sub {
+    /// First line and column.
+    first: [usize; 2],
+    /// The taps of each axis, in the order of the output's gradient. Without any, the gradient is 0.
+    taps: [Vec<usize>; 2],
+    slide: Slide,
+}
+
+impl Sub {
+    fn new(it: &Convolution, first: [usize; 2]) -> Self {
+        let axis = |first: usize, side: usize, padding: usize| {
+            let place = first + padding;
+            let mut taps: Vec<usize> = (place % it.stride..it.kernel).step_by(it.stride).collect();
+            taps.reverse();
+            let before = taps.len() as isize - 1 - (place / it.stride) as isize;
+            (taps, before, side.saturating_sub(first).div_ceil(it.stride))
+        };
+        let (of_y, top, out_h) = axis(first[0], it.h, it.top());
+        let (of_x, left, out_w) = axis(first[1], it.w, it.left());
+        let slide = Slide {
+            n: it.n,
+            h: it.out_h(),
+            w: it.out_w(),
+            c: it.o,
+            kernel: [of_y.len(), of_x.len()],
+            stride: 1,
+            before: [top, left],
+            out: [out_h, out_w],
+        };
+        Self {
+            first,
+            taps: [of_y, of_x],
+            slide,
+        }
+    }
+
+    /// Calls `body` with the panels of the taps, from weights of [`reorder`].
+    fn with_panels<R>(
+        self,
+        it: &Convolution,
+        ordered: &[f32],
+        body: impl FnOnce(&Self, &[f32]) -> R,
+    ) -> R {
+        let depth = self.slide.depth();
+        with_scratch(product::panels_len(depth, it.c), |panels| {
+            let row = |at: usize| {
+                let (tap, o) = (at / it.o, at % it.o);
+                let columns = self.taps[1].len();
+                let (y, x) = (self.taps[0][tap / columns], self.taps[1][tap % columns]);
+                &ordered[((o * it.kernel + y) * it.kernel + x) * it.c..][..it.c]
+            };
+            if depth > 0 {
+                product::pack_rows(depth, it.c, row, panels);
+            }
+            body(&self, panels)
+        })
+    }
+
+    /// Writes the gradient of the sub's pixels.
+    fn place(&self, it: &Convolution, gradients: Option<&[f32]>, dx: &mut [f32]) {
+        let [out_h, out_w] = self.slide.out;
+        let (stride, c) = (it.stride, it.c);
+        dx.par_chunks_exact_mut(it.h * it.w * c)
+            .enumerate()
+            .for_each(|(image, dx)| {
+                for y in 0..out_h {
+                    let line = (self.first[0] + y * stride) * it.w + self.first[1];
+                    for x in 0..out_w {
+                        let place = &mut dx[(line + x * stride) * c..][..c];
+                        match gradients {
+                            Some(it) => {
+                                let at = ((image * out_h + y) * out_w + x) * c;
+                                place.copy_from_slice(&it[at..at + c]);
+                            }
+                            None => place.fill(0.0),
+                        }
+                    }
                 }
             });
-        });
+    }
 }
 
-fn scatter(it: &Convolution, patch: &[f32], row: usize, dx: &mut [f32]) {
-    for (ky, line) in patch.chunks_exact(it.kernel * it.c).enumerate() {
-        if let Some(Line { skip, len, at }) = line_of(it, row, ky) {
-            super::add(&mut dx[at..at + len], &line[skip..skip + len]);
+fn backward_strided(it: &Convolution, ordered: &[f32], dy: &[f32], dx: &mut [f32]) {
+    for at in 0..it.stride * it.stride {
+        let sub = Sub::new(it, [at / it.stride, at % it.stride]);
+        let rows = sub.slide.rows();
+        if rows == 0 {
+            continue;
         }
+        if sub.slide.depth() == 0 {
+            sub.place(it, None, dx);
+            continue;
+        }
+        with_scratch(rows * it.c, |gradients| {
+            sub.with_panels(it, ordered, |sub, panels| {
+                slide::multiply(&sub.slide, dy, panels, it.c, None, gradients);
+                sub.place(it, Some(gradients), dx);
+            });
+        });
     }
 }
 
@@ -351,37 +321,15 @@ pub(crate) fn backward_weights(it: &Convolution, x: &[f32], dy: &[f32], dw: &mut
         winograd::backward_weights(&it, x, dy, dw);
         return;
     }
-    let (rows, depth) = (it.rows(), it.depth());
-    let product = |rows: std::ops::Range<usize>, out: &mut [f32], add: bool, parts: usize| {
-        let dy = Matrix::new(&dy[rows.start * it.o..rows.end * it.o], rows.len(), it.o);
-        patches(it, x, rows.start, rows.len(), |patches| {
-            let patches = Matrix::new(patches, rows.len(), depth);
-            multiply(out, dy.transposed(), patches, add, parts);
-        });
-    };
-    if rows < FEW_ROWS {
-        let mut packed = vec![0.0; it.o * depth];
-        product(0..rows, &mut packed, false, FEW_ROWS_PARTS);
-        unpack(it, &packed, dw);
-        return;
-    }
-    // At most 16 MiB of partial sums, so that adding them stays cheap beside the products.
-    let parts = (rows / 512).min((4 << 20) / (it.o * depth)).clamp(2, 16);
-    let ranges: Vec<_> = cut(rows, parts).collect();
-    let mut sums: Vec<Vec<f32>> = ranges
-        .into_par_iter()
-        .map(|range| {
-            let mut sum = vec![0.0; it.o * depth];
-            let mut first = range.start;
-            while first < range.end {
-                let end = (first + it.tile()).min(range.end);
-                product(first..end, &mut sum, first > range.start, 1);
-                first = end;
-            }
-            sum
-        })
-        .collect();
-    let rest = sums.split_off(1);
-    add_parts(&mut sums[0], &rest);
-    unpack(it, &sums[0], dw);
+    let taps = it.kernel * it.kernel;
+    slide::add_windows(&it.slide(), x, dy, it.o, |sums| {
+        dw.par_chunks_exact_mut(it.depth())
+            .enumerate()
+            .with_min_len(8)
+            .for_each(|(o, dw)| {
+                for (at, dw) in dw.iter_mut().enumerate() {
+                    *dw = sums.get(o, at % taps * it.c + at / taps);
+                }
+            });
+    });
 }

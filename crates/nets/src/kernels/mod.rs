@@ -19,6 +19,7 @@ pub(crate) mod pool;
 mod product;
 pub(crate) mod residual;
 mod scratch;
+mod slide;
 pub(crate) mod transposed;
 mod winograd;
 
@@ -27,4 +28,4 @@ pub(crate) use activation::held;
 pub use native::instruction_set;
 pub(crate) use native::{Kernel, LANES, Matrix, Simd, kernel, multiply, vectorised};
 pub use padding::Padding;
-pub(crate) use parts::{add, add_parts, cut};
+pub(crate) use parts::{add, add_chunks, add_parts, cut};

@@ -10,15 +10,29 @@ pub(crate) fn cut(n: usize, parts: usize) -> impl Iterator<Item = Range<usize>> 
     (0..parts).map(move |it| n * it / parts..n * (it + 1) / parts)
 }
 
+/// Values of one task that adds.
+const CHUNK: usize = 1 << 14;
+
 /// Adds the parts to `sum`, in their order.
 pub(crate) fn add_parts(sum: &mut [f32], parts: &[Vec<f32>]) {
-    const CHUNK: usize = 1 << 14;
     sum.par_chunks_mut(CHUNK)
         .enumerate()
         .for_each(|(chunk, sum)| {
             for part in parts {
                 let part = &part[chunk * CHUNK..][..sum.len()];
                 add(sum, part);
+            }
+        });
+}
+
+/// Adds all parts of `len` values to the first, in their order.
+pub(crate) fn add_chunks(parts: &mut [f32], len: usize) {
+    let (sum, rest) = parts.split_at_mut(len);
+    sum.par_chunks_mut(CHUNK)
+        .enumerate()
+        .for_each(|(chunk, sum)| {
+            for part in rest.chunks_exact(len) {
+                add(sum, &part[chunk * CHUNK..][..sum.len()]);
             }
         });
 }

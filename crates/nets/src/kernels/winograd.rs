@@ -16,9 +16,9 @@
     reason = "the small matrices of the paper, over whose sides the compiler unrolls the loops"
 )]
 
-use super::product::{PANEL, Places, outer, rows_by_panel};
+use super::product::{Left, PANEL, Places, lanes_of, outer, rows_by_panel};
 use super::scratch::with_scratch;
-use super::{Activation, LANES, Simd, add, cut, kernel};
+use super::{Activation, LANES, Simd, add_chunks, cut, kernel};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -240,17 +240,6 @@ fn get<S: Simd>(simd: S, values: &[f32], at: usize) -> S::V {
     simd.load(values[at..].first_chunk().expect("a plane has its place"))
 }
 
-/// The first sixteen channels; zeros where there are less than that.
-#[inline(always)]
-fn channels<S: Simd>(simd: S, values: &[f32]) -> S::V {
-    if let Some(all) = values.first_chunk() {
-        return simd.load(all);
-    }
-    let mut some = [0.0; LANES];
-    some[..values.len()].copy_from_slice(values);
-    simd.load(&some)
-}
-
 /// `y = x * weights (+ bias)`, then what comes `after`; weights of [`pack`].
 pub(crate) fn forward(
     it: &Winograd,
@@ -281,13 +270,14 @@ pub(crate) fn forward(
     }
     tasks.into_par_iter().for_each(|(rows, y)| {
         let tiles = rows.len() * it.tile_columns();
+        let starts: Vec<usize> = (0..tiles).map(|tile| tile * LANES).collect();
         let (inputs, outputs) = (plane(tiles, blocks(it.c)), plane(tiles, 2));
         with_scratch(PLANES * (inputs + outputs), |scratch| {
             let (inputs, outputs) = scratch.split_at_mut(PLANES * inputs);
             transform_inputs(it, x, rows.clone(), inputs);
             let panel_len = PLANES * blocks(it.c) * LANES * PANEL;
             for (at, panels) in packed.chunks_exact(panel_len).enumerate() {
-                multiply_planes(it, inputs, panels, at, tiles, outputs);
+                multiply_planes(it, inputs, panels, at, &starts, outputs);
                 transform_outputs(it, outputs, at, rows.clone(), &padded, bounds, y);
             }
         });
@@ -296,15 +286,16 @@ pub(crate) fn forward(
 
 kernel! {
     /// The product of each plane with its panel.
-    fn multiply_planes<'a>[simd](it: &'a Winograd, inputs: &'a [f32], panels: &'a [f32], at: usize, tiles: usize, outputs: &'a mut [f32]) {
+    fn multiply_planes<'a>[simd](it: &'a Winograd, inputs: &'a [f32], panels: &'a [f32], at: usize, starts: &'a [usize], outputs: &'a mut [f32]) {
+        let tiles = starts.len();
         let columns = (it.o - at * PANEL).min(PANEL).next_multiple_of(LANES);
         let places = Places { row: LANES, block: tiles * LANES };
         let depth = blocks(it.c) * LANES;
         let inputs = inputs.chunks_exact(plane(tiles, blocks(it.c)));
         let outputs = outputs.chunks_exact_mut(plane(tiles, 2));
-        for ((a, panel), out) in inputs.zip(panels.chunks_exact(depth * PANEL)).zip(outputs) {
-            let a = &a[..tiles * depth];
-            rows_by_panel(simd, a, tiles, tiles, panel, columns, out, places, false);
+        for ((values, panel), out) in inputs.zip(panels.chunks_exact(depth * PANEL)).zip(outputs) {
+            let left = Left { values, starts, runs: blocks(it.c), distance: tiles * LANES, len: LANES };
+            rows_by_panel(simd, left, panel, columns, out, places, None);
         }
     }
 }
@@ -379,7 +370,7 @@ fn input_column<S: Simd>(
     } else {
         for j in seen {
             let at = ((line + j - 1) * it.w + column - 1) * it.c;
-            d[j] = channels(simd, &x[at + first..at + it.c]);
+            d[j] = lanes_of(simd, &x[at + first..at + it.c]);
         }
     }
     input_1d(simd, d)
@@ -463,13 +454,8 @@ pub(crate) fn backward_weights(it: &Winograd, x: &[f32], dy: &[f32], dw: &mut [f
                     add_rows(it, x, dy, rows, sum, first > range.start);
                 }
             });
-        let (sum, rest) = sums.split_at_mut(PLANES * sum_len);
-        for part in rest.chunks_exact(PLANES * sum_len) {
-            const CHUNK: usize = 1 << 14;
-            let chunks = sum.par_chunks_mut(CHUNK).zip(part.par_chunks(CHUNK));
-            chunks.for_each(|(sum, part)| add(sum, part));
-        }
-        let sum = &*sum;
+        add_chunks(sums, PLANES * sum_len);
+        let sum = &sums[..PLANES * sum_len];
         dw.par_chunks_mut(LANES * it.c * 9)
             .enumerate()
             .for_each(|(block, dw)| transform_back(it, sum, block, dw));
@@ -540,7 +526,7 @@ kernel! {
                         } else {
                             for j in 0..lines {
                                 let at = at + j * it.w * it.o;
-                                d[j] = channels(simd, &dy[at + first..at + it.o]);
+                                d[j] = lanes_of(simd, &dy[at + first..at + it.o]);
                             }
                         }
                         let column = gradient_1d(simd, d);

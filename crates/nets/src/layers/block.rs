@@ -62,7 +62,7 @@ impl Map {
         match self {
             Self::Convolution(it) => it.ready(x, Some(factors)),
             Self::Depthwise(it) => it.folded(factors).map(Weights::Plain),
-            Self::Linear(it) => it.folded(factors).map(Weights::Plain),
+            Self::Linear(it) => it.ready(x, factors),
         }
     }
 
@@ -78,8 +78,10 @@ impl Map {
         match (self, &it.weights) {
             (Self::Convolution(map), weights) => map.apply(x, weights, bias, after, pass),
             (Self::Depthwise(map), Weights::Plain(it)) => map.apply(x, it, bias, after, pass),
-            (Self::Linear(map), Weights::Plain(it)) => map.apply(x, it, bias, after, pass),
-            (_, Weights::Winograd(_)) => unreachable!("`ready` made plain weights"),
+            (Self::Linear(map), weights) => map.apply(x, weights, bias, after, pass),
+            (Self::Depthwise(_), Weights::Winograd(_)) => {
+                unreachable!("`ready` made plain weights")
+            }
         }
     }
 }

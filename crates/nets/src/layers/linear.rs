@@ -3,7 +3,7 @@
 use super::card::{self, Recorded};
 use super::values::{read, write};
 use super::{Layer, Parameter, Pass, Slot, Visitor, kept};
-use crate::kernels::convolution::{self as dense, Convolution};
+use crate::kernels::convolution::{self as dense, Convolution, Weights};
 use crate::kernels::{Activation, Padding};
 use crate::rng::Rng;
 use candle_core::{Device, Result, Tensor, Var};
@@ -56,10 +56,11 @@ impl Linear {
         })
     }
 
+    /// The product with these weights, a bias and what comes after.
     pub(super) fn apply(
         &self,
         x: &Tensor,
-        weights: &[f32],
+        weights: &Weights,
         bias: Option<&[f32]>,
         after: Activation,
         pass: &mut Pass,
@@ -68,13 +69,13 @@ impl Linear {
         let y = pass.take(&[it.n, it.o])?;
         let values = read(x)?;
         write(&y, |y| {
-            dense::forward_plain(&it, &values, weights, bias, after, y);
+            dense::forward(&it, &values, weights, bias, after, y);
         })?;
         Ok(y)
     }
 
-    /// The weights, each output times its factor.
-    pub(super) fn folded(&self, factors: &[f32]) -> Result<Vec<f32>> {
+    /// The weights as the kernel reads them, each output times its factor.
+    pub(super) fn ready(&self, x: &Tensor, factors: &[f32]) -> Result<Weights> {
         let mut weights = read(&self.weight.value)?.to_vec();
         let inputs = weights.len() / factors.len();
         for (weights, factor) in weights.chunks_exact_mut(inputs).zip(factors) {
@@ -82,18 +83,19 @@ impl Linear {
                 *it *= factor;
             }
         }
-        Ok(weights)
+        Ok(Weights::new(&self.shape(x)?, &weights))
     }
 
     fn output(&self, x: &Tensor, pass: &mut Pass) -> Result<Tensor> {
+        let it = self.shape(x)?;
+        let y = pass.take(&[it.n, it.o])?;
         let bias = self.bias.as_ref().map(|it| read(&it.value)).transpose()?;
-        self.apply(
-            x,
-            &read(&self.weight.value)?,
-            bias.as_deref(),
-            Activation::None,
-            pass,
-        )
+        let (x, weights) = (read(x)?, read(&self.weight.value)?);
+        write(&y, |y| {
+            let bias = bias.as_deref();
+            dense::forward_once(&it, &x, &weights, bias, Activation::None, y);
+        })?;
+        Ok(y)
     }
 }
 
