@@ -3,6 +3,7 @@
 //! `cargo run --release -p cellmill-nets --example profile -- [SIDE] [PICTURES]`; the number of threads is rayon's
 //! (`RAYON_NUM_THREADS`).
 
+use std::io::Write as _;
 use std::ops::ControlFlow;
 
 use cellmill_nets::rng::{Purpose, Rng};
@@ -27,20 +28,22 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     while !trainer.is_finished() {
         trainer.epoch(&mut |_| ControlFlow::Continue(()))?;
     }
-    let profile = trainer.profile();
+    let (profile, mut out) = (trainer.profile(), std::io::stdout());
     for part in ProfilePart::ALL {
-        println!(
+        writeln!(
+            out,
             "{:10} {:8.3} s",
             part.as_str(),
             profile.of(part).as_secs_f64()
-        );
+        )?;
     }
     let pictures = profile.pictures as f64;
     let rate = pictures / profile.looped().as_secs_f64();
     let alone = pictures / profile.computed().as_secs_f64();
-    println!(
+    writeln!(
+        out,
         "{rate:.0} pictures/s with everything, {alone:.0} computed, ratio {:.3}",
         rate / alone
-    );
+    )?;
     Ok(())
 }
