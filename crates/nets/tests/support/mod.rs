@@ -43,6 +43,21 @@ impl Values {
         }
     }
 
+    pub(crate) fn abs(&self) -> Self {
+        let data = self.data.iter().map(|it| it.abs()).collect();
+        Self {
+            shape: self.shape.clone(),
+            data,
+        }
+    }
+
+    pub(crate) fn plus(mut self, other: &Self) -> Self {
+        for (it, other) in self.data.iter_mut().zip(&other.data) {
+            *it += other;
+        }
+        self
+    }
+
     fn with(&self, at: usize, value: f64) -> Self {
         let mut out = self.clone();
         out.data[at] = value;
@@ -91,9 +106,32 @@ pub(crate) fn assert_close(found: &Values, expected: &Values, tolerance: f64, wh
     let largest = expected.data.iter().fold(0.0_f64, |a, b| a.max(b.abs()));
     let pairs = found.data.iter().zip(&expected.data);
     let distance = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    // A value that is no number is no distance either.
+    let numbers = found.data.iter().all(|it| it.is_finite());
     assert!(
-        distance <= tolerance * largest.max(1e-3),
+        numbers && distance <= tolerance * largest.max(1e-3),
         "{what}: {distance:e} off, largest {largest:e}"
+    );
+}
+
+/// Largest distance, as a part of the largest sum of the terms without their signs.
+#[track_caller]
+pub(crate) fn assert_rounded(
+    found: &Values,
+    expected: &Values,
+    terms: &Values,
+    tolerance: f64,
+    what: &str,
+) {
+    assert_eq!(found.data.len(), expected.data.len(), "{what}");
+    let largest = terms.data.iter().copied().fold(0.0, f64::max);
+    let pairs = found.data.iter().zip(&expected.data);
+    let distance = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    // A value that is no number is no distance either.
+    let numbers = found.data.iter().all(|it| it.is_finite());
+    assert!(
+        numbers && distance <= tolerance * largest,
+        "{what}: {distance:e} off, largest sum of terms {largest:e}"
     );
 }
 

@@ -104,6 +104,16 @@ pub(crate) fn convolution_gradients(
     (dx, dw)
 }
 
+/// In a bias for each channel.
+pub(crate) fn bias_gradient(dy: &Values) -> Values {
+    let (_, o) = sides(dy);
+    let mut db = zeros(&[o]);
+    for (at, dy) in dy.data.iter().enumerate() {
+        db.data[at % o] += dy;
+    }
+    db
+}
+
 /// Output, and gradient in the input: the first of equals gets it.
 pub(crate) fn max_pool(x: &Values, dy: &Values, it: &Window) -> (Values, Values) {
     let (shape, c) = sides(x);
@@ -202,4 +212,35 @@ pub(crate) fn batch_norm_gradients(
         }
     }
     (dx, of_gamma, of_beta)
+}
+
+/// How large the terms of a batch normalisation are, without their signs: of the output, of the gradient in the
+/// input, and of those in gamma and beta.
+pub(crate) fn batch_norm_terms(
+    x: &Values,
+    [gamma, beta]: &[Values; 2],
+    dy: &Values,
+) -> (Values, Values, [Values; 2]) {
+    let c = gamma.data.len();
+    let n = (x.data.len() / c) as f64;
+    let (mut y, mut dx) = (zeros(&x.shape), zeros(&x.shape));
+    let (mut of_gamma, mut of_beta) = (zeros(&[c]), zeros(&[c]));
+    for channel in 0..c {
+        let places = || (channel..x.data.len()).step_by(c);
+        let mean = places().map(|at| x.data[at]).sum::<f64>() / n;
+        let variance = places().map(|at| (x.data[at] - mean).powi(2)).sum::<f64>() / n;
+        let inverse = 1.0 / (variance + 1e-5).sqrt();
+        let (gamma, beta) = (gamma.data[channel].abs(), beta.data[channel].abs());
+        let normal = |at: usize| (x.data[at].abs() + mean.abs()) * inverse;
+        let sum: f64 = places().map(|at| dy.data[at].abs()).sum();
+        let product: f64 = places().map(|at| dy.data[at].abs() * normal(at)).sum();
+        of_gamma.data[channel] = product;
+        of_beta.data[channel] = sum;
+        for at in places() {
+            y.data[at] = normal(at) * gamma + beta;
+            let centred = dy.data[at].abs() + sum / n + normal(at) * product / n;
+            dx.data[at] = gamma * inverse * centred;
+        }
+    }
+    (y, dx, [of_gamma, of_beta])
 }
