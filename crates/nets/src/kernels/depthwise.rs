@@ -8,8 +8,9 @@
     reason = "what a kernel calls has to be compiled with the kernel's vectors"
 )]
 
+use super::product::{lanes_of, put_lanes};
 use super::scratch::with_scratch;
-use super::{Activation, Padding, add_parts, cut, held, kernel};
+use super::{Activation, LANES, Padding, Simd, add_parts, cut, kernel};
 use rayon::prelude::*;
 
 /// `n` images of `h` x `w` pixels and `c` channels, under a kernel of side 3 or 5.
@@ -24,9 +25,6 @@ pub(crate) struct Depthwise {
     /// Less than the kernel on every side.
     pub padding: Padding,
 }
-
-/// Channels of a block: one 512-bit register.
-const BLOCK: usize = 16;
 
 impl Depthwise {
     pub(crate) const fn out_h(&self) -> usize {
@@ -120,38 +118,35 @@ pub(crate) fn forward(
     y.par_chunks_mut(it.out_len())
         .zip(x.par_chunks(it.in_len()))
         .for_each(|(y, x)| {
-            with_scratch(it.input_canvas().len() * BLOCK, |canvas| {
+            with_scratch(it.input_canvas().len() * LANES, |canvas| {
                 forward_image(it, x, [weights, bias], after, y, canvas);
             });
         });
 }
 
-/// Calls `$body::<L, K>($arguments, first channel)` for every block of channels, the last ones alone.
+/// Calls `$body::<S, K>($arguments, first channel)` for every block of channels.
 macro_rules! blocks {
-    ($it:expr, $body:ident($($argument:expr),*)) => {{
-        let mut at = 0;
-        while at < $it.c {
-            let is_block = at + BLOCK <= $it.c;
-            match ($it.kernel, is_block) {
-                (3, true) => $body::<BLOCK, 3>($($argument,)* at),
-                (3, false) => $body::<1, 3>($($argument,)* at),
-                (5, true) => $body::<BLOCK, 5>($($argument,)* at),
-                (5, false) => $body::<1, 5>($($argument,)* at),
-                (side, _) => unreachable!("a depthwise kernel of side {side}"),
+    ($it:expr, $body:ident($($argument:expr),*)) => {
+        for at in (0..$it.c).step_by(LANES) {
+            match $it.kernel {
+                3 => $body::<S, 3>($($argument,)* at),
+                5 => $body::<S, 5>($($argument,)* at),
+                side => unreachable!("a depthwise kernel of side {side}"),
             }
-            at += if is_block { BLOCK } else { 1 };
         }
-    }};
+    };
 }
 
 kernel! {
-    fn forward_image<'a>(it: &'a Depthwise, x: &'a [f32], learned: [&'a [f32]; 2], after: Activation, y: &'a mut [f32], canvas: &'a mut [f32]) {
-        blocks!(it, forward_block(it, x, learned, after, y, canvas));
+    fn forward_image<'a>[simd](it: &'a Depthwise, x: &'a [f32], learned: [&'a [f32]; 2], after: Activation, y: &'a mut [f32], canvas: &'a mut [f32]) {
+        blocks!(it, forward_block(simd, it, x, learned, after, y, canvas));
     }
 }
 
+#[expect(clippy::too_many_arguments, reason = "a kernel's inner part")]
 #[inline(always)]
-fn forward_block<const L: usize, const K: usize>(
+fn forward_block<S: Simd, const K: usize>(
+    simd: S,
     it: &Depthwise,
     x: &[f32],
     [weights, bias]: [&[f32]; 2],
@@ -161,20 +156,20 @@ fn forward_block<const L: usize, const K: usize>(
     at: usize,
 ) {
     let shape = it.input_canvas();
-    let canvas = &mut canvas[..shape.len() * L];
-    place::<L>(canvas, shape, x, (it.h, it.w, it.c), at, 1);
-    let weights = taps::<L, K>(weights, at);
-    let bounds = after.bounds();
-    let bias = block::<L>(bias, at);
+    place(simd, canvas, shape, x, (it.h, it.w, it.c), at, 1);
+    let canvas = &canvas.as_chunks::<LANES>().0[..shape.len()];
+    let weights = taps::<S, K>(simd, weights, it.c, at);
+    let [low, high] = after.bounds();
+    let (low, high) = (simd.splat(low), simd.splat(high));
+    let end = (at + LANES).min(it.c);
+    let bias = lanes_of(simd, &bias[at..end]);
     let out_w = it.out_w();
     for out_y in 0..it.out_h() {
-        for out_x in 0..out_w {
+        let line = &mut y[out_y * out_w * it.c..][..out_w * it.c];
+        for (out_x, y) in line.chunks_exact_mut(it.c).enumerate() {
             let corner = (out_y * shape.w + out_x) * it.stride;
-            let mut sum = slide::<L, K>(canvas, shape.w, corner, &weights, bias);
-            for sum in &mut sum {
-                *sum = held(*sum, bounds);
-            }
-            y[(out_y * out_w + out_x) * it.c + at..][..L].copy_from_slice(&sum);
+            let sum = slide::<S, K>(simd, canvas, shape.w, corner, &weights, bias);
+            put_lanes(simd, simd.hold(sum, low, high), &mut y[at..end]);
         }
     }
 }
@@ -190,20 +185,21 @@ pub(crate) fn backward_input(it: &Depthwise, weights: &[f32], dy: &[f32], dx: &m
     dx.par_chunks_mut(it.in_len())
         .zip(dy.par_chunks(it.out_len()))
         .for_each(|(dx, dy)| {
-            with_scratch(it.gradient_canvas().len() * BLOCK, |canvas| {
+            with_scratch(it.gradient_canvas().len() * LANES, |canvas| {
                 input_image(it, turned, dy, dx, canvas);
             });
         });
 }
 
 kernel! {
-    fn input_image<'a>(it: &'a Depthwise, turned: &'a [f32], dy: &'a [f32], dx: &'a mut [f32], canvas: &'a mut [f32]) {
-        blocks!(it, input_block(it, turned, dy, dx, canvas));
+    fn input_image<'a>[simd](it: &'a Depthwise, turned: &'a [f32], dy: &'a [f32], dx: &'a mut [f32], canvas: &'a mut [f32]) {
+        blocks!(it, input_block(simd, it, turned, dy, dx, canvas));
     }
 }
 
 #[inline(always)]
-fn input_block<const L: usize, const K: usize>(
+fn input_block<S: Simd, const K: usize>(
+    simd: S,
     it: &Depthwise,
     turned: &[f32],
     dy: &[f32],
@@ -212,14 +208,17 @@ fn input_block<const L: usize, const K: usize>(
     at: usize,
 ) {
     let shape = it.gradient_canvas();
-    let canvas = &mut canvas[..shape.len() * L];
     let image = (it.out_h(), it.out_w(), it.c);
-    place::<L>(canvas, shape, dy, image, at, it.stride);
-    let turned = taps::<L, K>(turned, at);
+    place(simd, canvas, shape, dy, image, at, it.stride);
+    let canvas = &canvas.as_chunks::<LANES>().0[..shape.len()];
+    let turned = taps::<S, K>(simd, turned, it.c, at);
+    let end = (at + LANES).min(it.c);
+    let zero = simd.splat(0.0);
     for y in 0..it.h {
-        for x in 0..it.w {
-            let sum = slide::<L, K>(canvas, shape.w, y * shape.w + x, &turned, [0.0; L]);
-            dx[(y * it.w + x) * it.c + at..][..L].copy_from_slice(&sum);
+        let line = &mut dx[y * it.w * it.c..][..it.w * it.c];
+        for (x, dx) in line.chunks_exact_mut(it.c).enumerate() {
+            let sum = slide::<S, K>(simd, canvas, shape.w, y * shape.w + x, &turned, zero);
+            put_lanes(simd, sum, &mut dx[at..end]);
         }
     }
 }
@@ -227,12 +226,13 @@ fn input_block<const L: usize, const K: usize>(
 /// The gradient in the weights, in the order of files.
 pub(crate) fn backward_weights(it: &Depthwise, x: &[f32], dy: &[f32], dw: &mut [f32]) {
     let taps = it.taps();
+    let blocks = it.c.div_ceil(LANES);
     let ranges: Vec<_> = cut(it.n, 16).collect();
     let mut sums: Vec<Vec<f32>> = ranges
         .into_par_iter()
         .map(|images| {
-            let mut sum = vec![0.0; taps * it.c];
-            with_scratch(it.input_canvas().len() * BLOCK, |canvas| {
+            let mut sum = vec![0.0; taps * blocks * LANES];
+            with_scratch(it.input_canvas().len() * LANES, |canvas| {
                 for image in images {
                     let x = &x[image * it.in_len()..][..it.in_len()];
                     let dy = &dy[image * it.out_len()..][..it.out_len()];
@@ -245,18 +245,21 @@ pub(crate) fn backward_weights(it: &Depthwise, x: &[f32], dy: &[f32], dw: &mut [
     let rest = sums.split_off(1);
     add_parts(&mut sums[0], &rest);
     for (at, dw) in dw.iter_mut().enumerate() {
-        *dw = sums[0][at % taps * it.c + at / taps];
+        let (channel, tap) = (at / taps, at % taps);
+        *dw = sums[0][(channel / LANES * taps + tap) * LANES + channel % LANES];
     }
 }
 
 kernel! {
-    fn weights_image<'a>(it: &'a Depthwise, x: &'a [f32], dy: &'a [f32], sum: &'a mut [f32], canvas: &'a mut [f32]) {
-        blocks!(it, weights_block(it, x, dy, sum, canvas));
+    /// Adds to sums in the order (block of channels, tap, channel).
+    fn weights_image<'a>[simd](it: &'a Depthwise, x: &'a [f32], dy: &'a [f32], sum: &'a mut [f32], canvas: &'a mut [f32]) {
+        blocks!(it, weights_block(simd, it, x, dy, sum, canvas));
     }
 }
 
 #[inline(always)]
-fn weights_block<const L: usize, const K: usize>(
+fn weights_block<S: Simd, const K: usize>(
+    simd: S,
     it: &Depthwise,
     x: &[f32],
     dy: &[f32],
@@ -265,34 +268,38 @@ fn weights_block<const L: usize, const K: usize>(
     at: usize,
 ) {
     let shape = it.input_canvas();
-    let canvas = &mut canvas[..shape.len() * L];
-    place::<L>(canvas, shape, x, (it.h, it.w, it.c), at, 1);
-    let mut sums = [[[0.0; L]; K]; K];
+    place(simd, canvas, shape, x, (it.h, it.w, it.c), at, 1);
+    let canvas = &canvas.as_chunks::<LANES>().0[..shape.len()];
+    let sum = &mut sum.as_chunks_mut::<LANES>().0[at / LANES * K * K..][..K * K];
+    let end = (at + LANES).min(it.c);
+    let mut sums = [[simd.splat(0.0); K]; K];
     let out_w = it.out_w();
     for out_y in 0..it.out_h() {
-        for out_x in 0..out_w {
+        let line = &dy[out_y * out_w * it.c..][..out_w * it.c];
+        for (out_x, dy) in line.chunks_exact(it.c).enumerate() {
             let corner = (out_y * shape.w + out_x) * it.stride;
-            let dy = block::<L>(dy, (out_y * out_w + out_x) * it.c + at);
+            let dy = lanes_of(simd, &dy[at..end]);
             for ky in 0..K {
-                let line = &canvas[(corner + ky * shape.w) * L..][..K * L];
+                let line = &canvas[corner + ky * shape.w..][..K];
                 for kx in 0..K {
-                    for lane in 0..L {
-                        sums[ky][kx][lane] += dy[lane] * line[kx * L + lane];
-                    }
+                    sums[ky][kx] = simd.fma(dy, simd.load(&line[kx]), sums[ky][kx]);
                 }
             }
         }
     }
-    for (tap, sums) in sums.iter().flatten().enumerate() {
-        for (sum, part) in sum[tap * it.c + at..][..L].iter_mut().zip(sums) {
-            *sum += part;
+    for ky in 0..K {
+        for kx in 0..K {
+            let sum = &mut sum[ky * K + kx];
+            simd.store(simd.add(simd.load(sum), sums[ky][kx]), sum);
         }
     }
 }
 
-/// Copies the channels `at..at + L` of an image onto a cleared canvas, the pixels `spacing` apart.
+/// Copies sixteen channels of an image onto a canvas, from channel `at` on, the pixels `spacing` apart, and zeros
+/// elsewhere.
 #[inline(always)]
-fn place<const L: usize>(
+fn place<S: Simd>(
+    simd: S,
     canvas: &mut [f32],
     shape: Canvas,
     image: &[f32],
@@ -300,52 +307,60 @@ fn place<const L: usize>(
     at: usize,
     spacing: usize,
 ) {
-    canvas.fill(0.0);
-    for y in 0..h {
-        let line = &mut canvas[((y * spacing + shape.top) * shape.w + shape.left) * L..];
-        for x in 0..w {
-            let pixel = &image[(y * w + x) * c + at..][..L];
-            line[x * spacing * L..][..L].copy_from_slice(pixel);
+    let canvas = &mut canvas.as_chunks_mut::<LANES>().0[..shape.len()];
+    let end = (at + LANES).min(c);
+    for (line, canvas) in canvas.chunks_exact_mut(shape.w).enumerate() {
+        let y = line.wrapping_sub(shape.top);
+        if y >= h * spacing || !y.is_multiple_of(spacing) {
+            canvas.fill([0.0; LANES]);
+            continue;
         }
+        if spacing > 1 {
+            canvas.fill([0.0; LANES]);
+        }
+        let (before, rest) = canvas.split_at_mut(shape.left);
+        before.fill([0.0; LANES]);
+        let pixels = image[y / spacing * w * c..][..w * c].chunks_exact(c);
+        for (place, pixel) in rest.iter_mut().step_by(spacing).zip(pixels) {
+            simd.store(lanes_of(simd, &pixel[at..end]), place);
+        }
+        let used = ((w - 1) * spacing + 1).min(rest.len());
+        rest[used..].fill([0.0; LANES]);
     }
 }
 
 /// `start` and the sum over the K x K pixels from `corner` on, each times its weight.
 #[inline(always)]
-fn slide<const L: usize, const K: usize>(
-    canvas: &[f32],
+fn slide<S: Simd, const K: usize>(
+    simd: S,
+    canvas: &[[f32; LANES]],
     canvas_w: usize,
     corner: usize,
-    weights: &[[[f32; L]; K]; K],
-    start: [f32; L],
-) -> [f32; L] {
+    weights: &[[S::V; K]; K],
+    start: S::V,
+) -> S::V {
     let mut sum = start;
     for ky in 0..K {
-        let line = &canvas[(corner + ky * canvas_w) * L..][..K * L];
+        let line = &canvas[corner + ky * canvas_w..][..K];
         for kx in 0..K {
-            for lane in 0..L {
-                sum[lane] += line[kx * L + lane] * weights[ky][kx][lane];
-            }
+            sum = simd.fma(simd.load(&line[kx]), weights[ky][kx], sum);
         }
     }
     sum
 }
 
-/// The weights of the channels `at..at + L`, tap by tap.
+/// The weights of sixteen channels from `at` on, tap by tap.
 #[inline(always)]
-fn taps<const L: usize, const K: usize>(weights: &[f32], at: usize) -> [[[f32; L]; K]; K] {
-    let mut out = [[[0.0; L]; K]; K];
-    for lane in 0..L {
-        for (tap, out) in out.iter_mut().flatten().enumerate() {
-            out[lane] = weights[(at + lane) * K * K + tap];
+fn taps<S: Simd, const K: usize>(simd: S, weights: &[f32], c: usize, at: usize) -> [[S::V; K]; K] {
+    let mut out = [[simd.splat(0.0); K]; K];
+    for ky in 0..K {
+        for kx in 0..K {
+            let mut lanes = [0.0; LANES];
+            for lane in 0..LANES.min(c - at) {
+                lanes[lane] = weights[((at + lane) * K + ky) * K + kx];
+            }
+            out[ky][kx] = simd.load(&lanes);
         }
     }
-    out
-}
-
-#[inline(always)]
-fn block<const L: usize>(values: &[f32], at: usize) -> [f32; L] {
-    let mut out = [0.0; L];
-    out.copy_from_slice(&values[at..at + L]);
     out
 }

@@ -26,6 +26,6 @@ mod winograd;
 pub use activation::Activation;
 pub(crate) use activation::held;
 pub use native::instruction_set;
-pub(crate) use native::{Kernel, LANES, Matrix, Simd, kernel, multiply, vectorised};
+pub(crate) use native::{Kernel, LANES, Matrix, Simd, add_products, kernel, multiply, vectorised};
 pub use padding::Padding;
 pub(crate) use parts::{add, add_chunks, add_parts, cut};

@@ -177,7 +177,7 @@ pub(crate) struct Avx512(());
 #[cfg(target_arch = "x86_64")]
 impl Simd for Avx512 {
     type V = x86::__m512;
-    const ROWS: usize = 12;
+    const ROWS: usize = 8;
 
     #[inline(always)]
     fn load(self, values: &[f32; LANES]) -> Self::V {
@@ -348,6 +348,42 @@ impl Simd for Portable {
         let it = Self::zip(it, low, |it, low| if it > low { it } else { low });
         Self::zip(it, high, |it, high| if it < high { it } else { high })
     }
+}
+
+/// Adds to `sums` the products of `R` rows with the first `N` blocks of sixteen columns of a panel of 32. Panics when
+/// a row is not as long as the panel.
+///
+/// With checks inside of the loop the compiler keeps the sums in memory, which takes three times as long.
+#[inline(always)]
+pub(crate) fn add_products<S: Simd, const R: usize, const N: usize>(
+    simd: S,
+    rows: [&[f32]; R],
+    panel: &[[[f32; LANES]; 2]],
+    sums: &mut [[S::V; N]; R],
+) {
+    const { assert!(N <= 2, "a panel has two blocks") };
+    for row in rows {
+        assert_eq!(row.len(), panel.len(), "rows and panel have one depth");
+    }
+    let mut all = *sums;
+    for (depth, lines) in panel.iter().enumerate() {
+        // SAFETY: `depth` is less than the length of the panel and, by the assertions, of every row; `n` is less
+        // than N, at most 2; `r` is less than R.
+        unsafe {
+            let mut b = [simd.splat(0.0); N];
+            for n in 0..N {
+                *b.get_unchecked_mut(n) = simd.load(lines.get_unchecked(n));
+            }
+            for r in 0..R {
+                let a = simd.splat(*rows.get_unchecked(r).get_unchecked(depth));
+                for n in 0..N {
+                    let sum = all.get_unchecked_mut(r).get_unchecked_mut(n);
+                    *sum = simd.fma(a, *b.get_unchecked(n), *sum);
+                }
+            }
+        }
+    }
+    *sums = all;
 }
 
 /// A computation that [`vectorised`] compiles for several kinds of vectors; made by the macro `kernel`.

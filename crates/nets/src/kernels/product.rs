@@ -12,7 +12,7 @@
     reason = "loops over the sides of a tile, which the compiler unrolls into registers"
 )]
 
-use super::{LANES, Simd};
+use super::{LANES, Simd, add_products};
 use rayon::prelude::*;
 
 /// Columns of a panel: two registers of sixteen.
@@ -135,7 +135,7 @@ pub(crate) fn rows_by_panel<S: Simd>(
             let is_last = run + part.runs == left.runs && at + part.len == left.len;
             go.finish = if is_last { finish } else { None };
             match S::ROWS {
-                12 => go.all::<12, 4>(),
+                8 => go.all::<8, 4>(),
                 3 => go.all::<3, 1>(),
                 _ => go.all::<1, 1>(),
             }
@@ -197,18 +197,7 @@ impl<S: Simd> Rows<'_, S> {
                 a[r] = &left.values[starts[r] + run * left.distance..][..left.len];
             }
             let panel = &self.panel[run * left.len..][..left.len];
-            for depth in 0..left.len {
-                let mut b = [simd.splat(0.0); N];
-                for n in 0..N {
-                    b[n] = simd.load(&panel[depth][n]);
-                }
-                for r in 0..R {
-                    let a = simd.splat(a[r][depth]);
-                    for n in 0..N {
-                        sums[r][n] = simd.fma(a, b[n], sums[r][n]);
-                    }
-                }
-            }
+            add_products(simd, a, panel, &mut sums);
         }
         for r in 0..R {
             for n in 0..N {
@@ -276,8 +265,8 @@ pub(crate) fn outer<S: Simd>(
     {
         for (b, out) in b.chunks(2 * rows).zip(out.chunks_mut(2 * LANES)) {
             match (S::ROWS, b.len() == 2 * rows) {
-                (12, true) => squares::<S, 8, 2>(simd, a, b, out, add),
-                (12, false) => squares::<S, 16, 1>(simd, a, b, out, add),
+                (8, true) => squares::<S, 8, 2>(simd, a, b, out, add),
+                (8, false) => squares::<S, 16, 1>(simd, a, b, out, add),
                 (_, true) => squares::<S, 2, 2>(simd, a, b, out, add),
                 (_, false) => squares::<S, 4, 1>(simd, a, b, out, add),
             }
