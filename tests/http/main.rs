@@ -17,4 +17,5 @@ mod projects;
 mod server;
 mod upload_parts;
 mod uploads;
+mod weights;
 mod why;

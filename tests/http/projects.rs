@@ -15,7 +15,7 @@ use crate::server::{Answer, Server};
 const DATASET: &str = "DkxD9Kjl";
 
 /// A server with a finished data set of these cells by class.
-async fn with_dataset(counts: &[(u32, u64)]) -> Server {
+pub(crate) async fn with_dataset(counts: &[(u32, u64)]) -> Server {
     let server = with_open_dataset().await;
     let types: Vec<Value> = counts
         .iter()
@@ -49,7 +49,7 @@ async fn with_open_dataset() -> Server {
 }
 
 /// A request with some fields changed.
-async fn ask(server: &Server, base: Value, change: &Value) -> Answer {
+pub(crate) async fn ask(server: &Server, base: Value, change: &Value) -> Answer {
     let mut new = base;
     new.as_object_mut()
         .unwrap()
@@ -57,7 +57,7 @@ async fn ask(server: &Server, base: Value, change: &Value) -> Answer {
     server.post("/api/v1/projects", &new).await
 }
 
-fn train() -> Value {
+pub(crate) fn train() -> Value {
     json!({"kind": "train", "dataset": DATASET})
 }
 
