@@ -289,6 +289,18 @@ async fn a_model_that_cannot_answer_is_not_promoted() {
     assert_eq!(promote(100, "two").await, (409, text("model_uploading")));
     assert_eq!(send(&server, 100, &three).await.status, 200);
     assert_eq!(promote(100, "two").await, (422, text("classes_differ")));
+    let of_blood = json!({"algorithm": 1100, "labels": ["RBC", "WBC", "Platelets"]});
+    server.put("/api/v1/label-types/blood", &of_blood).await;
+    assert_eq!(
+        promote(100, "blood").await,
+        (422, text("classes_differ")),
+        "it knows none of them"
+    );
+    let some = json!({"algorithm": 1100, "labels": ["C", "d"]});
+    server.put("/api/v1/label-types/some", &some).await;
+    let path = "/api/v1/models/100/promote";
+    let promoted = server.post(path, &json!({"label_type": "some"})).await;
+    assert_eq!(promoted.status, 200, "it knows one: {promoted:?}");
     assert_eq!(
         promote(100, "none").await,
         (422, text("unknown_label_type"))

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cellmill_nets::OpenDevice;
+use cellmill_nets::{Device, OpenDevice};
 use cellmill_worker::{Context, Failure};
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -38,6 +38,10 @@ impl Compute {
 
     pub(crate) const fn device(&self) -> &OpenDevice {
         &self.device
+    }
+
+    pub(crate) fn is_processor(&self) -> bool {
+        self.device.device() == Device::Cpu
     }
 
     pub(crate) fn n_threads(&self) -> usize {

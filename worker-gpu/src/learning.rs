@@ -51,6 +51,16 @@ pub(crate) struct Plan {
     weights: Option<Arc<Foreign>>,
 }
 
+/// What a step of training takes.
+#[derive(Debug)]
+pub(crate) struct Need {
+    pub(crate) network: String,
+    pub(crate) batch: usize,
+    pub(crate) side: usize,
+    /// On the processor.
+    pub(crate) bytes: u64,
+}
+
 /// Why there is no plan.
 #[derive(Debug)]
 pub(crate) enum NoPlan {
@@ -102,6 +112,23 @@ impl Plan {
     fn add(&mut self, options: TrainOptions, cost: f64, fit: Option<Fit>) {
         self.trials.push((options, cost));
         self.fits.push(fit);
+    }
+
+    /// Of the largest of its networks.
+    pub(crate) fn need(&self) -> Result<Need, Cause> {
+        let mut largest: Option<Need> = None;
+        for (options, _) in &self.trials {
+            let bytes = options.step_bytes()?;
+            if largest.as_ref().is_none_or(|it| it.bytes < bytes) {
+                largest = Some(Need {
+                    network: title(options),
+                    batch: options.batch,
+                    side: options.side,
+                    bytes,
+                });
+            }
+        }
+        Ok(largest.expect("a plan has a trial"))
     }
 
     pub(crate) const fn is_search(&self) -> bool {

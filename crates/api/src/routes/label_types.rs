@@ -160,7 +160,7 @@ pub(super) fn unknown(name: &TableName) -> Error {
     Error::Refused {
         code: "unknown_label_type",
         message: format!("there is no label type `{name}`"),
-        hint: Some("define it first: PUT /api/v1/label-types/{name}"),
+        hint: Some("define it first: `cellmill label-type set`, or PUT /api/v1/label-types/{name}"),
     }
 }
 
@@ -301,7 +301,7 @@ async fn checked(
     }
     if let Some(mid) = body.mid {
         let card = models::usable(app, mid).await?;
-        check_fits(name, algorithm.code(), &card)?;
+        check_fits(name, algorithm.code(), &body.labels, &card)?;
     }
     let title = if body.title.is_empty() {
         name.to_string()
@@ -320,13 +320,30 @@ async fn checked(
 }
 
 /// Refuses a model that can't answer what a label type asks.
-pub(super) fn check_fits(name: &TableName, algorithm: u32, card: &ModelCard) -> Result<(), Error> {
+pub(super) fn check_fits(
+    name: &TableName,
+    algorithm: u32,
+    labels: &[String],
+    card: &ModelCard,
+) -> Result<(), Error> {
     models::check_own(card)?;
     let n_classes = card.classes.len();
     if LabelType::from_code(algorithm) == Some(LabelType::TwoClass) && n_classes != 2 {
         let message = format!(
             "label type `{name}` has two classes, model {} has {n_classes}",
             card.mid
+        );
+        return Err(Error::refused("classes_differ", message));
+    }
+    let is_label =
+        |class: &str| labels.is_empty() || labels.iter().any(|it| it.eq_ignore_ascii_case(class));
+    if !card.classes.iter().any(|it| is_label(&it.name)) {
+        let answers: Vec<&str> = card.classes.iter().map(|it| it.name.as_str()).collect();
+        let message = format!(
+            "label type `{name}` asks for {}, model {} knows none of them: it answers {}",
+            labels.join(", "),
+            card.mid,
+            answers.join(", ")
         );
         return Err(Error::refused("classes_differ", message));
     }

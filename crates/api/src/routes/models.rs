@@ -522,7 +522,8 @@ pub(crate) async fn promote_model(
     let Some(stored) = app.store.read::<StoredType>(&key).await? else {
         return Err(label_types::unknown(&name));
     };
-    label_types::check_fits(&name, stored.value.value.algorithm, &card)?;
+    let asked = &stored.value.value;
+    label_types::check_fits(&name, asked.algorithm, &asked.labels, &card)?;
     let mut replaced = None;
     let swapped = app
         .store

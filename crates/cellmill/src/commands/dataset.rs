@@ -52,7 +52,7 @@ pub struct CreateArgs {
     #[arg(long, value_name = "PIXELS")]
     match_radius: Option<u32>,
     /// Type 2: match boxes by their overlap instead, 0 to 1
-    #[arg(long, value_name = "IOU", conflicts_with = "match_radius")]
+    #[arg(long, value_name = "IOU", conflicts_with = "match_radius", value_parser = super::numbers::finite)]
     match_iou: Option<f64>,
     /// Directory of the data set, letters and digits [default: a random one]
     #[arg(long)]

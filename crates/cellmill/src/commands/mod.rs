@@ -10,6 +10,7 @@ pub mod janitor;
 pub mod jobs;
 pub mod label_types;
 pub mod models;
+mod numbers;
 pub mod predict;
 pub(crate) mod root;
 pub mod settings;

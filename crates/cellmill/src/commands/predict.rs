@@ -76,7 +76,7 @@ struct Options {
     #[arg(long)]
     binary: bool,
     /// Keep this share of the positive cells, 0 to 1, by what the model's validation says
-    #[arg(long, value_name = "SHARE", requires = "binary")]
+    #[arg(long, value_name = "SHARE", requires = "binary", value_parser = super::numbers::finite)]
     recall: Option<f64>,
     /// Cells smaller than this on a side, in pixels, are class 201
     #[arg(long, value_name = "PIXELS")]

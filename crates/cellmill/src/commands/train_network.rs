@@ -8,6 +8,7 @@ use cellmill_core::keys::WeightsKey;
 use cellmill_core::training::NetworkSettings;
 use cellmill_nets::{Family, Scale, TrainOptions, weights};
 
+use super::numbers::finite;
 use crate::cli::Error;
 
 /// The networks by name, and `auto`.
@@ -45,10 +46,10 @@ pub(super) struct NetworkArgs {
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
     /// With weights: what they learn with, as a part of the learning rate; at 0 they stay as they are [default: 0.3]
-    #[arg(long, value_name = "PART", requires = "weights")]
+    #[arg(long, value_name = "PART", requires = "weights", value_parser = finite, allow_negative_numbers = true)]
     body_rate: Option<f64>,
     /// Part of the features that a step leaves out, against learning by heart [default: 0.2]
-    #[arg(long, value_name = "PART")]
+    #[arg(long, value_name = "PART", value_parser = finite, allow_negative_numbers = true)]
     dropout: Option<f64>,
     /// Most epochs [default: 30, with weights 6]
     #[arg(long, value_name = "N")]
@@ -57,16 +58,16 @@ pub(super) struct NetworkArgs {
     #[arg(long, value_name = "N")]
     batch: Option<u32>,
     /// Highest learning rate [default: the network's own, with weights 0.001]
-    #[arg(long, value_name = "RATE")]
+    #[arg(long, value_name = "RATE", value_parser = finite, allow_negative_numbers = true)]
     learning_rate: Option<f64>,
     /// Ends after so many epochs without a better one [default: never]
     #[arg(long, value_name = "EPOCHS")]
     patience: Option<u32>,
     /// Judge and keep the mean of the weights over steps, by this decay: 0.999 for thousands of steps, 0.99 for hundreds
-    #[arg(long, value_name = "DECAY")]
+    #[arg(long, value_name = "DECAY", value_parser = finite, allow_negative_numbers = true)]
     ema: Option<f64>,
     /// Mix pictures in pairs, by shares drawn from Beta(ALPHA, ALPHA): 0.2 helps where cells are few [default: 0]
-    #[arg(long, value_name = "ALPHA")]
+    #[arg(long, value_name = "ALPHA", value_parser = finite, allow_negative_numbers = true)]
     mixup: Option<f64>,
     /// The network sees grey
     #[arg(long)]
@@ -140,9 +141,18 @@ impl NetworkArgs {
             return Ok(None);
         };
         let ending = path.extension().and_then(|it| it.to_str()).unwrap_or("");
-        let size = std::fs::metadata(path)
-            .map_err(Error::file("read", path))?
-            .len();
+        let found = std::fs::metadata(path).map_err(Error::file("read", path))?;
+        if !found.is_file() {
+            // A pipe or a device has no size, so no limit could be held.
+            return Err(Error::usage(format!(
+                "`{}` is no regular file: weights are read from one",
+                path.display()
+            )));
+        }
+        let size = found.len();
+        if size == 0 {
+            return Err(Error::usage(format!("`{}` is empty", path.display())));
+        }
         if size > MAX_WEIGHTS_BYTES {
             return Err(Error::usage(format!(
                 "`{}` has {size} bytes, weights have at most {MAX_WEIGHTS_BYTES}",
@@ -263,6 +273,15 @@ mod tests {
         assert_eq!(it, expected);
         assert!(parsed(&["--body-rate", "0.1"]).is_err(), "without weights");
         assert!(parsed(&["--net", "alexnet"]).is_err());
+        // JSON has no such numbers: they would arrive as nothing.
+        for odd in ["NaN", "inf", "-inf"] {
+            assert!(parsed(&["--learning-rate", odd]).is_err(), "{odd}");
+            assert!(parsed(&["--ema", odd]).is_err(), "{odd}");
+        }
+        assert!(
+            parsed(&["--dropout", "-0.1"]).is_ok(),
+            "the server says the limits"
+        );
         let with_weights = parsed(&["--weights", "a.pth", "--body-rate", "0.3"]).unwrap();
         assert_eq!(with_weights.settings().scale, "normal");
         assert_eq!(with_weights.settings().body_rate, Some(0.3));
@@ -277,6 +296,9 @@ mod tests {
             parsed(&["--weights", &text]).unwrap().weights_file(64)
         };
         assert!(matches!(given(&path), Err(Error::File { .. })));
+        assert!(matches!(given(folder.path()), Err(Error::Usage { .. })));
+        std::fs::write(&path, "").unwrap();
+        assert!(matches!(given(&path), Err(Error::Usage { .. })));
         std::fs::write(&path, "GIF89a").unwrap();
         let Err(Error::Malformed { source, .. }) = given(&path) else {
             panic!("it is no file of weights");

@@ -115,19 +115,23 @@ pub struct Buffers {
     free: HashMap<usize, Vec<Tensor>>,
     /// Tensors that somebody reads on, whoever gives them back, and whether one was given back meanwhile.
     held: Vec<(TensorId, bool)>,
+    made_bytes: u64,
 }
 
 impl Buffers {
     /// A tensor of this shape with any content.
     pub fn take(&mut self, shape: &[usize], device: &candle_core::Device) -> Result<Tensor> {
-        match self
-            .free
-            .get_mut(&shape.iter().product())
-            .and_then(Vec::pop)
-        {
-            Some(tensor) => tensor.reshape(shape),
-            None => Tensor::zeros(shape, DType::F32, device),
+        let n: usize = shape.iter().product();
+        if let Some(tensor) = self.free.get_mut(&n).and_then(Vec::pop) {
+            return tensor.reshape(shape);
         }
+        self.made_bytes += (n * size_of::<f32>()) as u64;
+        Tensor::zeros(shape, DType::F32, device)
+    }
+
+    /// Bytes of all tensors that were made because none was free.
+    pub(crate) const fn made_bytes(&self) -> u64 {
+        self.made_bytes
     }
 
     /// Gives back a tensor that nobody reads any more.

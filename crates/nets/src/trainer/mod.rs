@@ -4,6 +4,7 @@ mod average;
 mod checkpoint;
 mod error;
 mod feed;
+mod memory;
 mod profile;
 mod run;
 mod step;

@@ -16,7 +16,7 @@ use super::cells::{Loading, Shelves};
 use super::parts::{Split, deal_out};
 use super::tables::{labels_table, split_table};
 use super::weights::Given;
-use super::{profile, report, rival};
+use super::{memory, profile, report, rival};
 use crate::algorithms::refuse;
 use crate::bench::Bench;
 use crate::cells::known_classes;
@@ -100,6 +100,10 @@ impl Algorithm for TrainAlgorithm {
             return Err(refuse(
                 "networks are compared on a validation part, and there is none\nhint: choose more cases, another split, or one network",
             ));
+        }
+        if self.bench.compute.is_processor() {
+            let need = self.bench.compute.run(|| plan.need()).map_err(failed)?;
+            memory::check(&need)?;
         }
         let mut learned = self.learn(&plan, parameters, &shelves, context).await?;
         context.report(END, "judges the model");

@@ -6,6 +6,7 @@
 mod algorithm;
 mod catalogue;
 mod cells;
+mod memory;
 mod parts;
 mod profile;
 mod report;
