@@ -42,7 +42,7 @@ fn check_on(need: &Need, machine: &Machine) -> Result<(), Failure> {
             _ => format!("`--batch {batch}`, or a smaller `--resize` or `--scale`"),
         };
         return Err(refuse(format!(
-            "{told}, and this worker may have {:.1} GB\nhint: {hint}",
+            "{told}, and this worker may have {:.1} GB: take {hint}",
             gb(all)
         )));
     }
