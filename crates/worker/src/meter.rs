@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use cellmill_core::machine::{Gpu, Machine};
-use sysinfo::{Disks, Pid, ProcessRefreshKind, ProcessesToUpdate, System};
+use sysinfo::{CGroupLimits, Disks, Pid, ProcessRefreshKind, ProcessesToUpdate, System};
 
 /// Looks at this machine. What can't be read is zero or absent: nothing depends on it.
 #[derive(Debug)]
@@ -84,12 +84,15 @@ impl Meter {
 /// Size and use of what this process may have: the container's limit goes before the machine.
 fn memory(system: &System) -> (u64, u64) {
     match system.cgroup_limits() {
-        Some(limits) if limits.total_memory < system.total_memory() => {
-            let used = limits.total_memory.saturating_sub(limits.free_memory);
-            (limits.total_memory, used)
-        }
+        Some(limits) if limits.total_memory < system.total_memory() => of_container(&limits),
         _ => (system.total_memory(), system.used_memory()),
     }
+}
+
+/// What its programs hold. The files that the system keeps in memory count against a container's limit too, but it
+/// gives that memory back when somebody asks: a worker that has read its packs is not full.
+const fn of_container(limits: &CGroupLimits) -> (u64, u64) {
+    (limits.total_memory, limits.rss)
 }
 
 fn percent(of_hundred: f32) -> u8 {
@@ -140,6 +143,17 @@ mod tests {
         assert!(second.process_bytes > 0 && second.process_bytes < second.memory_bytes);
         assert!(second.memory_used_bytes <= second.memory_bytes);
         assert!(second.disk_free_bytes <= second.disk_bytes);
+    }
+
+    #[test]
+    fn files_that_the_system_keeps_do_not_fill_a_container() {
+        let limits = CGroupLimits {
+            total_memory: 8_000,
+            free_memory: 100,
+            rss: 1_500,
+            ..CGroupLimits::default()
+        };
+        assert_eq!(of_container(&limits), (8_000, 1_500));
     }
 
     #[test]
