@@ -353,7 +353,7 @@ impl Simd for Portable {
 /// Adds to `sums` the products of `R` rows with the first `N` blocks of sixteen columns of a panel of 32. Panics when
 /// a row is not as long as the panel.
 ///
-/// With checks inside of the loop the compiler keeps the sums in memory, which takes three times as long.
+/// The bounds are checked before the loop: with checks inside of it the compiler keeps the sums in memory.
 #[inline(always)]
 pub(crate) fn add_products<S: Simd, const R: usize, const N: usize>(
     simd: S,

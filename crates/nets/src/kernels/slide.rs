@@ -220,7 +220,7 @@ kernel! {
         let places = Places { row: o, block: LANES };
         for (at, panel) in panels.chunks_exact(depth * PANEL).enumerate() {
             let first = at * PANEL;
-            let finish = finish.map(|it| Finish { bias: &it.bias[first..], ..it });
+            let finish = finish.map(|it| it.from(first));
             rows_by_panel(simd, left, panel, (o - first).min(PANEL), &mut y[first..], places, finish);
         }
     }
