@@ -58,17 +58,12 @@ pub(crate) fn pack_rows<'a>(
     row: impl Fn(usize) -> &'a [f32] + Sync,
     panels: &mut [f32],
 ) {
-    panels
-        .par_chunks_exact_mut(depth * PANEL)
-        .enumerate()
-        .for_each(|(panel, out)| {
-            let first = panel * PANEL;
-            let lanes = (columns - first).min(PANEL);
-            for (at, out) in out.chunks_exact_mut(PANEL).enumerate() {
-                out[..lanes].copy_from_slice(&row(at)[first..first + lanes]);
-                out[lanes..].fill(0.0);
-            }
-        });
+    each_panel(depth, columns, panels, |first, lanes, out| {
+        for (at, out) in out.chunks_exact_mut(PANEL).enumerate() {
+            out[..lanes].copy_from_slice(&row(at)[first..first + lanes]);
+            out[lanes..].fill(0.0);
+        }
+    });
 }
 
 /// Panels of a matrix of which `column` gives the columns, each of `depth` values.
@@ -78,21 +73,32 @@ pub(crate) fn pack_columns<'a>(
     column: impl Fn(usize) -> &'a [f32] + Sync,
     panels: &mut [f32],
 ) {
+    each_panel(depth, columns, panels, |first, lanes, out| {
+        if lanes < PANEL {
+            out.fill(0.0);
+        }
+        for lane in 0..lanes {
+            let column = column(first + lane);
+            for (out, value) in out[lane..].iter_mut().step_by(PANEL).zip(column) {
+                *out = *value;
+            }
+        }
+    });
+}
+
+/// Calls `body(first column, number of columns, panel)`; each panel is a task.
+fn each_panel(
+    depth: usize,
+    columns: usize,
+    panels: &mut [f32],
+    body: impl Fn(usize, usize, &mut [f32]) + Sync,
+) {
     panels
         .par_chunks_exact_mut(depth * PANEL)
         .enumerate()
         .for_each(|(panel, out)| {
             let first = panel * PANEL;
-            let lanes = (columns - first).min(PANEL);
-            if lanes < PANEL {
-                out.fill(0.0);
-            }
-            for lane in 0..lanes {
-                let column = column(first + lane);
-                for (out, value) in out[lane..].iter_mut().step_by(PANEL).zip(column) {
-                    *out = *value;
-                }
-            }
+            body(first, (columns - first).min(PANEL), out);
         });
 }
 
