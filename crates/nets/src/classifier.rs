@@ -119,15 +119,7 @@ impl Classifier {
         let build = spec.architecture.build(0.0, 0, device.candle());
         let mut network = build.map_err(FileError::Network)?;
         let values = state::named(&file, &mut network, "")?;
-        if let Some(name) = file
-            .names()
-            .into_iter()
-            .find(|it| !values.contains_key(*it))
-        {
-            return Err(FileError::Unknown {
-                name: name.to_owned(),
-            });
-        }
+        state::only(&file, &values)?;
         state::restore(&mut network, &values).map_err(FileError::Network)?;
         Ok(Self::new(spec, network, device))
     }

@@ -9,6 +9,8 @@ mod augment;
 mod baseline;
 mod calibrate;
 mod classifier;
+pub mod dense;
+pub mod detector;
 mod device;
 mod kernels;
 pub mod layers;
@@ -31,6 +33,7 @@ pub use calibrate::{
     expected_calibration_error, negative_log_likelihood, softmax_with_temperature, temperature,
 };
 pub use classifier::{Classifier, ModelSpec, PredictError, Scored};
+pub use detector::Detector;
 pub use device::{Device, DeviceError, OpenDevice};
 pub use kernels::instruction_set;
 pub use layers::Precision;

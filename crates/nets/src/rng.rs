@@ -16,6 +16,8 @@ pub enum Purpose {
     Augment = 4,
     /// With which picture one is mixed, and how much of it stays.
     Mixup = 6,
+    /// Which part of a field a crop shows in an epoch, and at which size.
+    Crop = 7,
     /// Made-up data of tests, examples and measurements.
     Synthetic = 5,
 }

@@ -1,8 +1,7 @@
 //! The named values of a network, outside of it: copied, put back, written to bytes and read from them.
 
-use crate::layers::Slot;
+use crate::layers::{Layer, Slot};
 use crate::layers::values::{read, write};
-use crate::models::Network;
 use candle_core::Error as CandleError;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use std::collections::{BTreeMap, HashMap};
@@ -46,9 +45,9 @@ pub enum FileError {
 }
 
 /// All values of a network, parameters and statistics.
-pub(crate) fn values_of(network: &mut Network) -> Result<Named, CandleError> {
+pub(crate) fn values_of(network: &mut dyn Layer) -> Result<Named, CandleError> {
     let mut out = Named::new();
-    network.visit(&mut |name, slot| {
+    network.visit("", &mut |name, slot| {
         let value = slot.value();
         out.insert(
             name.to_owned(),
@@ -60,8 +59,8 @@ pub(crate) fn values_of(network: &mut Network) -> Result<Named, CandleError> {
 }
 
 /// Puts values back that came from a network of the same shape.
-pub(crate) fn restore(network: &mut Network, values: &Named) -> Result<(), CandleError> {
-    network.visit(&mut |name, slot| {
+pub(crate) fn restore(network: &mut dyn Layer, values: &Named) -> Result<(), CandleError> {
+    network.visit("", &mut |name, slot| {
         let (_, values) = &values[name];
         write(slot.value(), |it| it.copy_from_slice(values))
     })
@@ -69,10 +68,10 @@ pub(crate) fn restore(network: &mut Network, values: &Named) -> Result<(), Candl
 
 /// Names and shapes of the network's parameters, in the order of its visit.
 pub(crate) fn parameters_of(
-    network: &mut Network,
+    network: &mut dyn Layer,
 ) -> Result<Vec<(String, Vec<usize>)>, CandleError> {
     let mut out = Vec::new();
-    network.visit(&mut |name, slot| {
+    network.visit("", &mut |name, slot| {
         if let Slot::Parameter(it) = slot {
             out.push((name.to_owned(), it.value.dims().to_vec()));
         }
@@ -152,15 +151,26 @@ pub(crate) fn tensor(
     }
 }
 
+/// Refuses a file that holds more than these.
+pub(crate) fn only(file: &SafeTensors<'_>, values: &Named) -> Result<(), FileError> {
+    let names = file.names();
+    match names.into_iter().find(|it| !values.contains_key(*it)) {
+        None => Ok(()),
+        Some(name) => Err(FileError::Unknown {
+            name: name.to_owned(),
+        }),
+    }
+}
+
 /// All values that the network has, from the tensors named `prefix` + name.
 pub(crate) fn named(
     file: &SafeTensors<'_>,
-    network: &mut Network,
+    network: &mut dyn Layer,
     prefix: &str,
 ) -> Result<Named, FileError> {
     let mut shapes = Vec::new();
     network
-        .visit(&mut |name, slot| {
+        .visit("", &mut |name, slot| {
             shapes.push((name.to_owned(), slot.value().dims().to_vec()));
             Ok(())
         })

@@ -3,4 +3,5 @@
 mod pixels;
 mod settings;
 
+pub(crate) use pixels::Planes;
 pub use settings::Augment;

@@ -7,8 +7,10 @@ use crate::view::View;
 
 /// The channels of one picture on their way, values from 0 to 1, and room to work in.
 #[derive(Debug)]
-pub(super) struct Planes {
+pub(crate) struct Planes {
     side: usize,
+    /// Pixels pushed so far.
+    filled: usize,
     /// `3 * side * side` values, red first.
     values: Vec<f32>,
     spare: Vec<f32>,
@@ -25,7 +27,7 @@ pub(super) struct Place {
 }
 
 impl Planes {
-    pub(super) fn new(side: usize) -> Self {
+    pub(crate) fn new(side: usize) -> Self {
         let n = 3 * side * side;
         let mut parts = [0.0; 256];
         for (value, part) in parts.iter_mut().enumerate() {
@@ -33,10 +35,25 @@ impl Planes {
         }
         Self {
             side,
+            filled: 0,
             values: vec![0.0; n],
             spare: vec![0.0; n],
             parts,
         }
+    }
+
+    /// From now on pixels are pushed.
+    pub(crate) const fn begin(&mut self) {
+        self.filled = 0;
+    }
+
+    /// Takes the next pixel in, row after row; values from 0 to 255.
+    pub(crate) fn push(&mut self, pixel: [f32; 3]) {
+        let n = self.side * self.side;
+        for (channel, value) in pixel.into_iter().enumerate() {
+            self.values[channel * n + self.filled] = value / 255.0;
+        }
+        self.filled += 1;
     }
 
     pub(super) const fn side(&self) -> usize {
@@ -92,7 +109,7 @@ impl Planes {
     }
 
     /// The picture pixel by pixel, as networks see it.
-    pub(super) fn normalised(&self, it: &Normalisation, out: &mut [f32]) {
+    pub(crate) fn normalised(&self, it: &Normalisation, out: &mut [f32]) {
         interleave(&self.values, out, it.mean, it.deviation);
     }
 

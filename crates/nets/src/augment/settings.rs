@@ -101,11 +101,16 @@ impl Augment {
     /// one change off moves no other.
     fn change(&self, pixels: &[u8], planes: &mut Planes, rng: &mut Rng) {
         let place = self.place(planes.side(), rng);
+        planes.place(pixels, place);
+        self.recolour(planes, rng);
+    }
+
+    /// The changes that move no pixel.
+    pub(crate) fn recolour(&self, planes: &mut Planes, rng: &mut Rng) {
         let strengths = [self.brightness, self.saturation, self.contrast];
         let factors = strengths.map(|it| rng.between(1.0 - it, 1.0 + it) as f32);
         let blurred = rng.chance(self.blur);
         let strength = rng.uniform() as f32;
-        planes.place(pixels, place);
         // Factors of 1 would still round.
         if factors.map(f32::to_bits) != [1.0_f32.to_bits(); 3] {
             planes.colour(factors);

@@ -15,6 +15,11 @@ impl Chain {
         self.layers.push((prefix.into(), Box::new(layer)));
     }
 
+    /// Appends all layers of another chain.
+    pub fn append(&mut self, other: Self) {
+        self.layers.extend(other.layers);
+    }
+
     /// The chain with one more layer.
     #[must_use]
     pub fn then(mut self, prefix: impl Into<String>, layer: impl Layer + 'static) -> Self {

@@ -1,8 +1,9 @@
 //! What the families share: channels at a scale, strides at a side, streams of random numbers, and the head.
 
+use super::body::Body;
 use super::{Architecture, Network, Scale};
 use crate::layers::{
-    Activation, BatchNorm, Block, Chain, Convolution, Depthwise, GlobalAveragePool, Linear, Padding,
+    Activation, BatchNorm, Block, Convolution, Depthwise, GlobalAveragePool, Linear, Padding,
 };
 use crate::rng::{Purpose, Rng};
 use candle_core::{Device, Result};
@@ -16,6 +17,8 @@ pub(super) struct Builder<'a> {
     scale: Scale,
     /// Halvings of the picture that are left.
     halvings: usize,
+    /// Halvings so far.
+    level: usize,
     epsilon: f64,
 }
 
@@ -39,6 +42,7 @@ impl<'a> Builder<'a> {
             stream: 0,
             scale,
             halvings: n_halvings(side),
+            level: 0,
             epsilon: 1e-5,
         }
     }
@@ -62,12 +66,18 @@ impl<'a> Builder<'a> {
     pub(super) const fn halves(&mut self) -> bool {
         let any = self.halvings > 0;
         self.halvings -= any as usize;
+        self.level += any as usize;
         any
     }
 
     /// The stride of a layer that halves the picture in the paper, or not.
     pub(super) const fn stride(&mut self, halves: bool) -> usize {
         1 + (halves && self.halves()) as usize
+    }
+
+    /// How often the picture was halved by the layers so far.
+    pub(super) const fn level(&self) -> usize {
+        self.level
     }
 
     pub(super) fn rng(&mut self) -> Rng {
@@ -114,18 +124,18 @@ impl<'a> Builder<'a> {
     /// The body with its head: the mean over all positions, features, dropout, classes.
     pub(super) fn finish(
         mut self,
-        body: Chain,
-        channels: usize,
+        body: Body,
         it: &Architecture,
         dropout: f64,
     ) -> Result<Network> {
         self.epsilon = 1e-5;
+        let channels = body.channels();
         let (rng, device) = (&mut self.rng(), self.device);
         let features = Linear::new([channels, it.features], false, rng, device)?;
         let features = Block::new(features, self.norm(it.features, Activation::Relu)?);
         let rng = &mut self.rng();
         let classes = Linear::new([it.features, it.n_classes], true, rng, device)?;
-        let body = body.then("", GlobalAveragePool::default());
+        let body = body.whole().then("", GlobalAveragePool::default());
         Ok(Network::new(body, features, dropout, classes))
     }
 }

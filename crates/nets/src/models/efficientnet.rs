@@ -1,6 +1,7 @@
 //! `EfficientNet-Lite0`: the B0 of <https://arxiv.org/abs/1905.11946>, table 1, without squeeze-and-excitation
 //! and with the rectifier cut at 6. Borders as in `TensorFlow`, where its published weights come from.
 
+use super::body::Body;
 use super::builder::Builder;
 use super::{Architecture, Network};
 use crate::layers::{Activation, Chain, Padding, Residual};
@@ -39,7 +40,7 @@ const STAGES: [Stage; 7] = [
 ];
 const HEAD: usize = 1280;
 /// `TensorFlow`'s addition to variances, which the published weights were trained with.
-const EPSILON: f64 = 1e-3;
+pub(super) const EPSILON: f64 = 1e-3;
 
 /// The network with fresh weights.
 pub(super) fn efficientnet_lite0(
@@ -49,32 +50,39 @@ pub(super) fn efficientnet_lite0(
     device: &Device,
 ) -> Result<Network> {
     let mut make = Builder::new(it.scale, it.side, seed, device).with_epsilon(EPSILON);
-    let mut layers = Chain::default();
+    let mut body = body(&mut make)?;
+    let (channels, head) = (body.channels(), make.width(HEAD));
+    let layer = make.convolution([channels, head], 1, 1, 0, Activation::Relu6)?;
+    body.push(make.level(), "head.", layer, head);
+    make.finish(body, it, dropout)
+}
+
+/// All stages, without the convolution behind them that only classes are made of.
+pub(super) fn body(make: &mut Builder<'_>) -> Result<Body> {
+    let mut layers = Body::default();
     let mut channels = make.width(STEM);
     let stride = make.stride(true);
     let stem = make.convolution([3, channels], 3, stride, Padding::Same, Activation::Relu6)?;
-    layers.push("stem.", stem);
+    layers.push(make.level(), "stem.", stem, channels);
     let mut block = 0;
     for stage in STAGES {
         let outputs = make.width(stage.outputs);
         for at in 0..stage.n {
             let stride = make.stride(stage.halves && at == 0);
-            let layer = inverted_residual(&mut make, &stage, [channels, outputs], stride)?;
+            let layer = inverted_residual(make, &stage, [channels, outputs], stride)?;
             let name = format!("blocks.{block}.");
             // The block's input comes back where it has the output's shape.
             if stride == 1 && channels == outputs {
-                layers.push(name, Residual::new(layer, None, Activation::None));
+                let layer = Residual::new(layer, None, Activation::None);
+                layers.push(make.level(), name, layer, outputs);
             } else {
-                layers.push(name, layer);
+                layers.push(make.level(), name, layer, outputs);
             }
             block += 1;
             channels = outputs;
         }
     }
-    let head = make.width(HEAD);
-    let layer = make.convolution([channels, head], 1, 1, 0, Activation::Relu6)?;
-    layers.push("head.", layer);
-    make.finish(layers, head, it, dropout)
+    Ok(layers)
 }
 
 /// Wide, depthwise, and narrow again without a rectifier.

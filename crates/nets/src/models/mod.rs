@@ -1,10 +1,12 @@
 //! Networks, written in layers.
 
 mod architecture;
+mod body;
 mod builder;
 mod efficientnet;
 mod mobilenet;
 mod network;
+mod pyramid;
 mod resnet;
 mod unet;
 mod vgg;
@@ -14,4 +16,6 @@ pub use architecture::{
 };
 pub(crate) use network::is_head;
 pub use network::{Network, Output};
+pub use pyramid::{MULTIPLE, Pyramid, STRIDE};
+pub(crate) use pyramid::{ANSWER_BIAS, is_above};
 pub use unet::UNet;

@@ -1,5 +1,6 @@
 //! `ResNet` of basic blocks: <https://arxiv.org/abs/1512.03385>, table 1.
 
+use super::body::Body;
 use super::builder::Builder;
 use super::{Architecture, Network};
 use crate::layers::{Activation, Chain, MaxPool, Residual};
@@ -17,24 +18,30 @@ pub(super) fn resnet(
     device: &Device,
 ) -> Result<Network> {
     let mut make = Builder::new(it.scale, it.side, seed, device);
-    let mut layers = Chain::default();
+    let body = body(&mut make, n_blocks)?;
+    make.finish(body, it, dropout)
+}
+
+/// All stages.
+pub(super) fn body(make: &mut Builder<'_>, n_blocks: [usize; 4]) -> Result<Body> {
+    let mut layers = Body::default();
     let mut channels = make.width(STAGES[0]);
     let stride = make.stride(true);
     let stem = make.convolution([3, channels], 7, stride, 3, Activation::Relu)?;
-    layers.push("stem.", stem);
+    layers.push(make.level(), "stem.", stem, channels);
     if make.halves() {
-        layers.push("", MaxPool::new(3, 2, 1));
+        layers.push(make.level(), "", MaxPool::new(3, 2, 1), channels);
     }
     for (stage, (outputs, n)) in STAGES.into_iter().zip(n_blocks).enumerate() {
         let outputs = make.width(outputs);
         for at in 0..n {
             let stride = make.stride(stage > 0 && at == 0);
-            let block = basic_block(&mut make, [channels, outputs], stride)?;
-            layers.push(format!("stages.{stage}.{at}."), block);
+            let block = basic_block(make, [channels, outputs], stride)?;
+            layers.push(make.level(), format!("stages.{stage}.{at}."), block, outputs);
             channels = outputs;
         }
     }
-    make.finish(layers, channels, it, dropout)
+    Ok(layers)
 }
 
 /// Two 3x3 convolutions beside a shortcut, which is a projection where the channels change (option B of the paper).

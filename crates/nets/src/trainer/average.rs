@@ -1,8 +1,8 @@
 //! The running mean of a network's weights: what is judged and kept where it was asked for.
 
 use crate::kernels::kernel;
+use crate::layers::Layer;
 use crate::layers::values::read;
-use crate::models::Network;
 use crate::state::{self, Named};
 use candle_core::Result;
 use rayon::prelude::*;
@@ -12,23 +12,23 @@ const CHUNK: usize = 1 << 14;
 
 /// An exponential moving average of all values of a network, running statistics too.
 #[derive(Clone, Debug)]
-pub(super) struct Average {
+pub(crate) struct Average {
     decay: f64,
-    pub(super) values: Named,
+    pub(crate) values: Named,
 }
 
 impl Average {
-    pub(super) fn new(decay: f64, network: &mut Network) -> Result<Self> {
+    pub(crate) fn new(decay: f64, network: &mut dyn Layer) -> Result<Self> {
         let values = state::values_of(network)?;
         Ok(Self { decay, values })
     }
 
     /// Takes in the values after this step, from 1. The first steps weigh more, so that the fresh weights are soon
     /// forgotten: the decay is at most `(1 + step) / (10 + step)`.
-    pub(super) fn update(&mut self, network: &mut Network, step: u64) -> Result<()> {
+    pub(crate) fn update(&mut self, network: &mut dyn Layer, step: u64) -> Result<()> {
         let step = step as f64;
         let keep = self.decay.min((1.0 + step) / (10.0 + step)) as f32;
-        network.visit(&mut |name, slot| {
+        network.visit("", &mut |name, slot| {
             let value = read(slot.value())?;
             let (_, mean) = self
                 .values
@@ -42,7 +42,7 @@ impl Average {
     }
 
     /// Exchanges the average with the network's own values.
-    pub(super) fn swap(&mut self, network: &mut Network) -> Result<()> {
+    pub(crate) fn swap(&mut self, network: &mut dyn Layer) -> Result<()> {
         let values = state::values_of(network)?;
         state::restore(network, &self.values)?;
         self.values = values;
@@ -62,6 +62,7 @@ fn blend<'a>(mean: &'a mut [f32], value: &'a [f32], keep: f32) {
 mod tests {
     use super::*;
     use crate::layers::values::write;
+    use crate::models::Network;
     use crate::options::TrainOptions;
     use candle_core::Device;
 

@@ -10,6 +10,7 @@ mod run;
 mod step;
 
 pub(crate) use checkpoint::Report as SavedReport;
+pub(crate) use average::Average;
 pub use error::TrainError;
 pub use profile::{Part as ProfilePart, Profile, TraceEvent};
 pub use run::{EpochReport, StepReport, Trainer};

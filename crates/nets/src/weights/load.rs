@@ -5,7 +5,7 @@ use super::{Array, Foreign, Format, WeightsError};
 use crate::classifier::ModelSpec;
 use crate::layers::values::write;
 use crate::layers::{Chain, Layer};
-use crate::models::{Family, Network, is_head};
+use crate::models::{Family, Network, is_above, is_head};
 use crate::samples::Normalisation;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,6 +32,16 @@ pub fn load_into(
     foreign: &Foreign,
     family: Family,
 ) -> Result<Report, WeightsError> {
+    load(network, foreign, family, &is_head)
+}
+
+/// `is_free` says what need not be in the file.
+fn load(
+    network: &mut dyn Layer,
+    foreign: &Foreign,
+    family: Family,
+    is_free: &dyn Fn(&str) -> bool,
+) -> Result<Report, WeightsError> {
     let ours = shapes(network)?;
     if foreign.format == Format::Keras {
         let arranged = keras::arrange(foreign, &ours, true);
@@ -44,6 +54,7 @@ pub fn load_into(
             &find,
             "keras",
             Some(keras::VGG),
+            is_free,
         );
     }
     let names = ours.iter().map(|it| it.0.as_str());
@@ -58,7 +69,17 @@ pub fn load_into(
         &find,
         source.name,
         source.normalisation,
+        is_free,
     )
+}
+
+/// The same for the layers of a family that others are built upon: what is above them stays as it is.
+pub(crate) fn load_below(
+    network: &mut Chain,
+    foreign: &Foreign,
+    family: Family,
+) -> Result<Report, WeightsError> {
+    load(network, foreign, family, &is_above)
 }
 
 /// The same for a `U-Net`: from this crate's names, or from a Keras model of the same depth whose convolutions are
@@ -76,13 +97,15 @@ pub fn load_into_unet(network: &mut Chain, foreign: &Foreign) -> Result<Report, 
             &find,
             "keras",
             Some(keras::UNET),
+            &is_head,
         );
     }
     if !ours.iter().any(|it| foreign.arrays.contains_key(&it.0)) {
         return Err(unknown_names(foreign, UNET));
     }
     let find = |name: &str| find_named(foreign, Some(name.to_owned()));
-    fill(network, foreign, UNET, &ours, &find, "cellmill", None)
+    let source = "cellmill";
+    fill(network, foreign, UNET, &ours, &find, source, None, &is_head)
 }
 
 const UNET: &str = "unet";
@@ -126,11 +149,12 @@ fn fill<'a>(
     find: &dyn Fn(&str) -> Found<'a>,
     source: &'static str,
     normalisation: Option<Normalisation>,
+    is_free: &dyn Fn(&str) -> bool,
 ) -> Result<Report, WeightsError> {
     let mut values: BTreeMap<&str, Cow<'a, Array>> = BTreeMap::new();
     let (mut used, mut missing) = (BTreeSet::new(), Vec::new());
     for (name, expected) in ours {
-        let is_head = is_head(name);
+        let is_head = is_free(name);
         let (theirs, array) = match find(name) {
             Some((theirs, Some(array))) => (theirs, array),
             Some((theirs, None)) if !is_head => {
