@@ -9,6 +9,7 @@ pub mod boxes;
 pub mod cell_name;
 pub mod checkpoint;
 pub mod classes;
+pub mod detection;
 pub mod disposition;
 pub mod document;
 pub mod erase;

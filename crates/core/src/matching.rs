@@ -102,6 +102,16 @@ impl Score {
     pub fn precision(&self) -> f64 {
         part(self.tp, self.tp + self.fp)
     }
+
+    /// The harmonic mean of precision and recall; 1 when there is nothing and nothing was found.
+    pub fn f1(&self) -> f64 {
+        part(2 * self.tp, 2 * self.tp + self.fp + self.fn_)
+    }
+
+    /// The part of all cells, true or found, that are both: what the nuclei challenge of 2018 averages over overlaps.
+    pub fn critical_success(&self) -> f64 {
+        part(self.tp, self.tp + self.fp + self.fn_)
+    }
 }
 
 impl std::ops::AddAssign for Score {
