@@ -7,7 +7,7 @@ Usage: coco_peer.py < CASES. A case is one line of JSON, and so are its answers,
 
 A case of masks has images {"width", "truth_runs": [id, pixels, ...], "found_runs": [..], "truth": [[id, class, crowd]],
 "found": [[id, class, score]]}: label images row by row as runs of equal ids. An answer: {"overall": {"ap", "ap50",
-"ap75", "recall"}, "per_class": {class: ..}}, with -1 where pycocotools says so. Needs pycocotools and numpy.
+"ap75", "ar"}, "per_class": {class: ..}}, with -1 where pycocotools says so. Needs pycocotools and numpy.
 """
 
 import contextlib
@@ -61,7 +61,7 @@ def figures(precision, recall):
         return float(of[of > -1].mean()) if (of > -1).any() else -1.0
 
     # Overlaps .50, .55, ... .95: the first is .50, the sixth .75.
-    return {"ap": mean(precision), "ap50": mean(precision[0]), "ap75": mean(precision[5]), "recall": mean(recall)}
+    return {"ap": mean(precision), "ap50": mean(precision[0]), "ap75": mean(precision[5]), "ar": mean(recall)}
 
 
 def answers(case):

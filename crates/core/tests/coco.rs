@@ -62,7 +62,7 @@ struct Peer {
     ap: f64,
     ap50: f64,
     ap75: f64,
-    recall: f64,
+    ar: f64,
 }
 
 impl Case {
@@ -101,7 +101,7 @@ fn assert_close(ours: &Figures, peer: &Peer, what: &str) {
         ("ap", ours.ap, peer.ap),
         ("ap50", ours.ap50, peer.ap50),
         ("ap75", ours.ap75, peer.ap75),
-        ("recall", ours.recall, peer.recall),
+        ("ar", ours.ar, peer.ar),
     ] {
         let ours = ours.unwrap_or(-1.0);
         assert!(

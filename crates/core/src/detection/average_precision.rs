@@ -149,7 +149,7 @@ impl Pool {
                 ap: mean(|it| it.precision),
                 ap50: Some(curves[AT_50].precision),
                 ap75: Some(curves[AT_75].precision),
-                recall: mean(|it| it.recall),
+                ar: mean(|it| it.recall),
             }
         };
         ClassFigures {

@@ -11,8 +11,8 @@ pub struct Figures {
     pub ap50: Option<f64>,
     /// Average precision at an overlap of .75.
     pub ap75: Option<f64>,
-    /// The part of the cells that is found at all, the mean over the same overlaps.
-    pub recall: Option<f64>,
+    /// Average recall: the part of the cells that is found at all, the mean over the same overlaps.
+    pub ar: Option<f64>,
 }
 
 /// The figures of one class.
@@ -47,7 +47,7 @@ impl Figures {
             ap: mean(|it| it.ap),
             ap50: mean(|it| it.ap50),
             ap75: mean(|it| it.ap75),
-            recall: mean(|it| it.recall),
+            ar: mean(|it| it.ar),
         }
     }
 }

@@ -46,7 +46,7 @@ fn the_figures_are_those_worked_out_by_hand() {
     // Precision 1 at recalls up to 1/3 (34 points), 2/3 up to 2/3 (33 points), then 0.
     assert_close(got.ap50, (34.0 + 33.0 * 2.0 / 3.0) / 101.0);
     assert_close(got.ap, (34.0 + 33.0 * 2.0 / 3.0) / 101.0);
-    assert_close(got.recall, 2.0 / 3.0);
+    assert_close(got.ar, 2.0 / 3.0);
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn the_overlap_decides_at_which_thresholds_a_cell_counts() {
     let got = figures(&[scene]);
     assert_close(got.ap, 0.4);
     assert_close(got.ap75, 0.0);
-    assert_close(got.recall, 0.4);
+    assert_close(got.ar, 0.4);
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn only_the_surest_of_an_image_count() {
         };
         average_precision(std::slice::from_ref(&scene), &settings)
             .overall
-            .recall
+            .ar
     };
     assert_close(recall(100), 0.5);
     assert_close(recall(1000), 1.0);
@@ -134,7 +134,7 @@ fn crowded_images_are_no_matter() {
         is_agnostic: false,
     };
     let all = average_precision(&vec![scene; 20], &settings);
-    assert_close(all.overall.recall, 0.7);
+    assert_close(all.overall.ar, 0.7);
 }
 
 /// Cells at places of their own, so that none stands in for another.
@@ -215,7 +215,7 @@ proptest! {
         }
         let got = average_precision(&scenes, &Settings { is_agnostic, ..Settings::default() }).overall;
         let n: usize = scenes.iter().map(|it| it.truth.len()).sum();
-        for figure in [got.ap, got.ap50, got.ap75, got.recall] {
+        for figure in [got.ap, got.ap50, got.ap75, got.ar] {
             prop_assert_eq!(figure.is_some(), n > 0);
             prop_assert!(figure.is_none_or(|it| (it - 1.0).abs() < CLOSE));
         }
@@ -243,7 +243,7 @@ proptest! {
         let has_crowd = scenes.iter().flat_map(|it| &it.truth).any(|it| it.crowd);
         let classes = got.per_class.iter().map(|it| &it.figures);
         for it in classes.chain([&got.overall]) {
-            for figure in [it.ap, it.ap50, it.ap75, it.recall].into_iter().flatten() {
+            for figure in [it.ap, it.ap50, it.ap75, it.ar].into_iter().flatten() {
                 prop_assert!((0.0..=1.0 + CLOSE).contains(&figure));
             }
             // A cell that leaves a crowd for a true one may push another out; else a higher overlap is never easier.

@@ -116,6 +116,6 @@ mod tests {
         let ap50 = (51.0 + 50.0 * 2.0 / 3.0) / 101.0;
         assert!((figures.ap50.unwrap() - ap50).abs() < 1e-12);
         assert!((figures.ap75.unwrap() - 51.0 / 101.0).abs() < 1e-12);
-        assert!((figures.recall.unwrap() - 0.55).abs() < 1e-12);
+        assert!((figures.ar.unwrap() - 0.55).abs() < 1e-12);
     }
 }
