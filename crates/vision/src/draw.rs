@@ -89,6 +89,45 @@ pub fn text(image: &mut RgbImage, x: u32, y: u32, text: &str, color: [u8; 3]) {
     }
 }
 
+/// Words with their colours, in a strip below the picture that is as wide as the picture.
+///
+/// They grow with the picture, so that they can still be read when it is shown smaller, and go on in a new line where
+/// one is full.
+pub fn with_legend(image: &RgbImage, entries: &[([u8; 3], String)]) -> RgbImage {
+    let scale = (image.width / LEGEND_WIDTH).max(1);
+    let (line, gap) = (scale * (font::HEIGHT + GAP), scale * GAP);
+    let swatch = scale * font::HEIGHT;
+    let mut places = Vec::with_capacity(entries.len());
+    let (mut x, mut y) = (gap, image.height + gap);
+    for (_, words) in entries {
+        let width = swatch + gap + scale * font::width(words);
+        if x > gap && x + width > image.width {
+            (x, y) = (gap, y + line);
+        }
+        places.push((x, y));
+        x += width + 4 * gap;
+    }
+    let mut out = RgbImage::filled(image.width, y + line, SHEET_COLOR);
+    paste(&mut out, image, 0, 0);
+    for (&(x, y), (color, words)) in places.iter().zip(entries) {
+        fill(&mut out, BBox::new(x, y, x + swatch, y + swatch), *color);
+        scaled_text(&mut out, x + swatch + gap, y, words, scale);
+    }
+    out
+}
+
+/// A legend's letters are as small as can be up to twice this width of a picture.
+const LEGEND_WIDTH: u32 = 640;
+
+fn scaled_text(image: &mut RgbImage, x: u32, y: u32, text: &str, scale: u32) {
+    for (column, glyph) in (0..).zip(text.chars().map(font::glyph)) {
+        for (dx, dy) in font::dots(glyph) {
+            let (x, y) = (x + (column * font::ADVANCE + dx) * scale, y + dy * scale);
+            fill(image, BBox::new(x, y, x + scale, y + scale), WHITE);
+        }
+    }
+}
+
 /// Cells side by side in rows of `columns`, each with its caption below.
 ///
 /// Cells larger than `side` are made smaller, all are centred in their square. The sheet
@@ -173,6 +212,22 @@ mod tests {
             );
         }
         assert!(image.is_consistent());
+    }
+
+    #[test]
+    fn a_legend_stands_below_and_covers_nothing() {
+        let image = RgbImage::filled(100, 40, [9; 3]);
+        let entry = |words: &str| (class_color(2), words.to_owned());
+        let one = with_legend(&image, &[entry("HITS 3")]);
+        assert_eq!((one.width, one.height), (100, 40 + 15));
+        assert!(one.is_consistent() && one.data[..100 * 40 * 3] == image.data);
+        assert_eq!(one.pixel(4, 44), Some(class_color(2)));
+        let many = with_legend(&image, &[entry("HITS 3"), entry("FALSE ALARMS")]);
+        assert_eq!(many.height, 40 + 15 + 11);
+        assert_eq!(
+            with_legend(&RgbImage::new(1300, 4), &[entry("A")]).height,
+            34
+        );
     }
 
     #[test]
