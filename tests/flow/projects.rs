@@ -96,6 +96,7 @@ fn training(name: &str, types: &[u32]) -> Submission {
         split: SplitRule::Case,
         seed: 3,
         network: quick(),
+        detector: None,
         propose_for: None,
         shuffle_labels: false,
         profile: false,

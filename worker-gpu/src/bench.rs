@@ -44,7 +44,7 @@ impl Bench {
     /// Every algorithm of this worker: data, train, predict.
     pub fn algorithms(&self) -> Vec<Arc<dyn Algorithm>> {
         vec![
-            Arc::new(DataAlgorithm::new(self.limits.clone(), self.budget.clone())),
+            Arc::new(DataAlgorithm::new(self)),
             Arc::new(TrainAlgorithm::new(self.clone())),
             Arc::new(PredictAlgorithm::new(self.clone())),
         ]

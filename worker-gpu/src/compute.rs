@@ -24,6 +24,24 @@ pub(crate) struct Compute {
     turn: Arc<Semaphore>,
 }
 
+/// Where a network computes that several may want at once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Threads<'a> {
+    /// On all threads, beside whoever has the turn.
+    All(&'a Compute),
+    /// On the one that small work has.
+    Small(&'a Compute),
+}
+
+impl Threads<'_> {
+    pub(crate) fn run<R: Send>(self, work: impl FnOnce() -> R + Send) -> R {
+        match self {
+            Self::All(it) => it.run(work),
+            Self::Small(it) => it.run_small(work),
+        }
+    }
+}
+
 impl Compute {
     /// `threads` 0: one for each core.
     pub(crate) fn new(device: OpenDevice, threads: usize) -> Result<Self, ThreadPoolBuildError> {

@@ -13,6 +13,7 @@ use cellmill_nets::{
 };
 use cellmill_worker::{Cause, Failure};
 
+use crate::learner::{Learner, Step, ToldEpoch};
 use crate::network::{Network, name_of};
 
 pub(crate) use cellmill_nets::{Profile, ProfilePart as Part, Samples, TraceEvent, TrainOptions};
@@ -20,7 +21,7 @@ pub(crate) use cellmill_nets::{Profile, ProfilePart as Part, Samples, TraceEvent
 /// Instead of a family: several are tried.
 const AUTO: &str = "auto";
 /// What weights from elsewhere learn with, as a part of the rate: they know something already.
-const PRETRAINED_BODY_RATE: f64 = 0.3;
+pub(crate) const PRETRAINED_BODY_RATE: f64 = 0.3;
 
 /// About how long an epoch takes beside one of the first, at the same scale: for the order in which networks are tried,
 /// and for what fits into a time until more was measured.
@@ -224,7 +225,7 @@ fn options(parameters: &TrainParameters) -> Result<TrainOptions, Failure> {
     })
 }
 
-fn named<T: serde::de::DeserializeOwned>(
+pub(crate) fn named<T: serde::de::DeserializeOwned>(
     name: &str,
     value: &str,
     known: &str,
@@ -246,6 +247,17 @@ impl Weights {
         Ok(Self(Arc::new(weights::read(bytes)?)))
     }
 
+    pub(crate) fn foreign(&self) -> &Foreign {
+        &self.0
+    }
+
+    pub(crate) fn fit_of(&self, report: &weights::Report) -> Fit {
+        Fit {
+            source: format!("{}, {}", report.source, self.0.format()),
+            n_values: report.loaded.len() as u64,
+        }
+    }
+
     /// The options of a training that begins with them, and how many values of its network they set.
     fn fitted(
         &self,
@@ -258,11 +270,7 @@ impl Weights {
             head_epochs: u32::from(options.epochs > 1),
             ..options
         };
-        let report = options.fit(&self.0)?;
-        let fit = Fit {
-            source: format!("{}, {}", report.source, self.0.format()),
-            n_values: report.loaded.len() as u64,
-        };
+        let fit = self.fit_of(&options.fit(&self.0)?);
         Ok((options.with_weights(&self.0)?, fit))
     }
 }
@@ -273,15 +281,6 @@ pub(crate) struct Fit {
     /// Whose names they have, and the kind of file: `torchvision, PyTorch`.
     pub(crate) source: String,
     pub(crate) n_values: u64,
-}
-
-/// One step of a training, told while it runs.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Step {
-    pub(crate) epoch: u32,
-    /// Of the whole training, 0 to 1.
-    pub(crate) done: f64,
-    pub(crate) loss: f64,
 }
 
 /// A training, or a search among several, between two epochs.
@@ -365,29 +364,6 @@ impl Training {
         Self { race, plan }
     }
 
-    pub(crate) fn checkpoint(&mut self) -> Result<Vec<u8>, Cause> {
-        Ok(match &mut self.race {
-            Race::One(it) => it.checkpoint()?,
-            Race::Many(it) => it.checkpoint()?,
-        })
-    }
-
-    /// Of all networks together.
-    pub(crate) fn epochs_done(&self) -> u32 {
-        match &self.race {
-            Race::One(it) => it.epochs_done(),
-            Race::Many(it) => it.epochs_done(),
-        }
-    }
-
-    /// The part of all work that is done, 0 to 1.
-    pub(crate) fn done(&self) -> f64 {
-        match &self.race {
-            Race::One(it) => f64::from(it.epochs_done()) / f64::from(it.options().epochs),
-            Race::Many(it) => it.done(0.0),
-        }
-    }
-
     /// Keeps what each step took, from now on. Of a search: of the network that is chosen, since it was taken up last.
     pub(crate) fn keep_trace(&mut self) {
         match &mut self.race {
@@ -396,90 +372,12 @@ impl Training {
         }
     }
 
-    /// Is the last epoch done the best so far?
-    pub(crate) fn is_at_its_best(&self) -> bool {
-        match &self.race {
-            Race::One(it) => it.best_epoch() == Some(it.epochs_done()),
-            // What was found before is in every later checkpoint.
-            Race::Many(_) => true,
-        }
-    }
-
-    /// Time that its epochs took.
-    pub(crate) fn spent(&self) -> Duration {
-        match &self.race {
-            Race::One(it) => it.spent(),
-            Race::Many(it) => it.spent(),
-        }
-    }
-
-    /// Are all epochs done, or has the patience run out?
-    pub(crate) fn is_over(&self) -> bool {
-        match &self.race {
-            Race::One(it) => it.is_finished(),
-            Race::Many(it) => it.at().is_none(),
-        }
-    }
-
-    /// Leaves networks out of a search that would not fit into this time.
-    pub(crate) fn fit_into(&mut self, left: Duration) {
-        if let Race::Many(it) = &mut self.race {
-            it.fit_into(left);
-        }
-    }
-
     /// What is known of the last epoch of the network whose turn it is.
-    pub(crate) fn last_epoch(&self) -> Option<EpochFigures> {
+    fn last_epoch(&self) -> Option<EpochFigures> {
         match &self.race {
             Race::One(it) => it.reports().last().map(figures),
             Race::Many(it) => it.trials()[it.at()?].reports.last().map(figures),
         }
-    }
-
-    /// Of a search, whose turn it is: `resnet18 small (3 of 6): `; else nothing.
-    pub(crate) fn turn(&self) -> String {
-        let Race::Many(search) = &self.race else {
-            return String::new();
-        };
-        let Some(at) = search.at() else {
-            return String::new();
-        };
-        let open = search
-            .trials()
-            .iter()
-            .filter(|it| it.outcome == Outcome::Open);
-        let before = &search.trials()[..=at];
-        let place = before
-            .iter()
-            .filter(|it| it.outcome == Outcome::Open)
-            .count();
-        let name = title(&search.trials()[at].options);
-        format!("{name} ({place} of {}): ", open.count())
-    }
-
-    /// One epoch. `Ok(None)`: `watch` broke it off, and it is as if it had never begun.
-    pub(crate) fn epoch(
-        &mut self,
-        watch: &mut dyn FnMut(Step) -> ControlFlow<()>,
-    ) -> Result<Option<EpochFigures>, Cause> {
-        let before = self.done();
-        let whole = match &self.race {
-            Race::One(it) => 1.0 / f64::from(it.options().epochs),
-            Race::Many(it) => it.done(1.0) - before,
-        };
-        let mut on_step = |step: StepReport| {
-            let of_epoch = step.step as f64 / step.n_steps as f64;
-            watch(Step {
-                epoch: step.epoch,
-                done: before + whole * of_epoch,
-                loss: step.loss,
-            })
-        };
-        let report = match &mut self.race {
-            Race::One(it) => it.epoch(&mut on_step)?,
-            Race::Many(it) => it.epoch(&mut on_step)?.map(|it| it.1),
-        };
-        Ok(report.as_ref().map(figures))
     }
 
     /// The network of the best epoch. `broken_off`: why, when it was.
@@ -505,6 +403,127 @@ impl Training {
             fit: self.plan.fits[at].clone(),
             candidates: candidates(&trials, at),
         })
+    }
+}
+
+impl Learner for Training {
+    fn epochs(&self) -> u32 {
+        self.plan.epochs()
+    }
+
+    fn checkpoint(&mut self) -> Result<Vec<u8>, Cause> {
+        Ok(match &mut self.race {
+            Race::One(it) => it.checkpoint()?,
+            Race::Many(it) => it.checkpoint()?,
+        })
+    }
+
+    fn epochs_done(&self) -> u32 {
+        match &self.race {
+            Race::One(it) => it.epochs_done(),
+            Race::Many(it) => it.epochs_done(),
+        }
+    }
+
+    fn done(&self) -> f64 {
+        match &self.race {
+            Race::One(it) => f64::from(it.epochs_done()) / f64::from(it.options().epochs),
+            Race::Many(it) => it.done(0.0),
+        }
+    }
+
+    fn is_at_its_best(&self) -> bool {
+        match &self.race {
+            Race::One(it) => it.best_epoch() == Some(it.epochs_done()),
+            // What was found before is in every later checkpoint.
+            Race::Many(_) => true,
+        }
+    }
+
+    fn spent(&self) -> Duration {
+        match &self.race {
+            Race::One(it) => it.spent(),
+            Race::Many(it) => it.spent(),
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        match &self.race {
+            Race::One(it) => it.is_finished(),
+            Race::Many(it) => it.at().is_none(),
+        }
+    }
+
+    fn fit_into(&mut self, left: Duration) {
+        if let Race::Many(it) = &mut self.race {
+            it.fit_into(left);
+        }
+    }
+
+    fn turn(&self) -> String {
+        let Race::Many(search) = &self.race else {
+            return String::new();
+        };
+        let Some(at) = search.at() else {
+            return String::new();
+        };
+        let open = search
+            .trials()
+            .iter()
+            .filter(|it| it.outcome == Outcome::Open);
+        let before = &search.trials()[..=at];
+        let place = before
+            .iter()
+            .filter(|it| it.outcome == Outcome::Open)
+            .count();
+        let name = title(&search.trials()[at].options);
+        format!("{name} ({place} of {}): ", open.count())
+    }
+
+    fn epoch(
+        &mut self,
+        watch: &mut dyn FnMut(Step) -> ControlFlow<()>,
+    ) -> Result<Option<ToldEpoch>, Cause> {
+        let before = self.done();
+        let whole = match &self.race {
+            Race::One(it) => 1.0 / f64::from(it.options().epochs),
+            Race::Many(it) => it.done(1.0) - before,
+        };
+        let mut on_step = |step: StepReport| {
+            let of_epoch = step.step as f64 / step.n_steps as f64;
+            watch(Step {
+                epoch: step.epoch,
+                done: before + whole * of_epoch,
+                loss: step.loss,
+            })
+        };
+        let report = match &mut self.race {
+            Race::One(it) => it.epoch(&mut on_step)?,
+            Race::Many(it) => it.epoch(&mut on_step)?.map(|it| it.1),
+        };
+        Ok(report.as_ref().map(|it| told(&figures(it))))
+    }
+
+    fn so_far(&self) -> Option<String> {
+        let figures = self.last_epoch()?;
+        let validation = figures.validation;
+        (validation.n > 0).then(|| format!("balanced accuracy {:.2}", validation.balanced_accuracy))
+    }
+}
+
+fn told(figures: &EpochFigures) -> ToldEpoch {
+    let loss = figures.train_loss;
+    let told = if figures.validation.n == 0 {
+        let accuracy = figures.train_accuracy;
+        format!("loss {loss:.2}, accuracy in training {accuracy:.2}")
+    } else {
+        let balanced = figures.validation.balanced_accuracy;
+        format!("loss {loss:.2}, balanced accuracy {balanced:.2}")
+    };
+    ToldEpoch {
+        epoch: figures.epoch,
+        figures: told,
+        is_best: figures.is_best,
     }
 }
 
@@ -555,6 +574,7 @@ fn figures(report: &EpochReport) -> EpochFigures {
         train_loss: report.train_loss,
         train_accuracy: report.train_accuracy,
         validation: Measured::of(&report.confusion, report.validation_loss),
+        ap50: None,
         is_best: report.is_best,
     }
 }
@@ -595,6 +615,7 @@ mod tests {
             split: SplitRule::Case,
             seed: 9,
             network: NetworkSettings::default(),
+            detector: None,
             propose_for: None,
             shuffle_labels: false,
             profile: false,

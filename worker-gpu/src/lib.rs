@@ -5,6 +5,8 @@ mod bench;
 mod cells;
 mod compute;
 pub mod exec;
+mod detector;
+mod learner;
 mod learning;
 mod models;
 mod network;

@@ -241,7 +241,8 @@ pub(crate) fn training(types: &[u32]) -> TrainParameters {
     TrainParameters {
         ddir: Dir::parse("DkxD9Kjl").unwrap(),
         did: 1,
-        mid: 100,
+        detector: None,
+            mid: 100,
         types: types.to_vec(),
         merge: Vec::new(),
         resize: 32,
@@ -257,6 +258,7 @@ pub(crate) fn training(types: &[u32]) -> TrainParameters {
             augment: false,
             ..NetworkSettings::default()
         },
+        detector: None,
         propose_for: None,
         shuffle_labels: false,
         profile: false,

@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::document::Stamp;
 use crate::impl_document;
+use crate::keys::ModelKind;
 use crate::metrics::{ClassMetrics, Confusion};
 use crate::split::SplitRule;
-use crate::training::{MergedClass, NetworkSettings};
+use crate::training::{DetectorSettings, MergedClass, NetworkSettings};
 
 /// `modules/classifier/<mid>.safetensors.json`: the card beside the model file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -18,6 +19,9 @@ pub struct ModelCard {
     pub mid: u64,
     #[serde(default)]
     pub description: String,
+    /// What it tells: the class of a cell, or where cells are.
+    #[serde(default = "classifier", skip_serializing_if = "is_classifier")]
+    pub kind: ModelKind,
     /// Key of the model file.
     pub file: String,
     pub bytes: u64,
@@ -54,6 +58,9 @@ pub struct ModelCard {
     /// Of two classes: which threshold keeps which recall of the second, on the validation part.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub thresholds: Vec<Threshold>,
+    /// Of a detector: how it looks at images, and how good it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detector: Option<DetectorFacts>,
     /// Models it is made from, the nearest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lineage: Vec<u64>,
@@ -71,6 +78,7 @@ impl ModelCard {
             stamp: Stamp::default(),
             mid,
             description: String::new(),
+            kind: ModelKind::Classifier,
             file,
             bytes,
             sha256,
@@ -93,10 +101,20 @@ impl ModelCard {
             baseline: None,
             calibration: None,
             thresholds: Vec::new(),
+            detector: None,
             lineage: Vec::new(),
             decided: None,
         }
     }
+}
+
+const fn classifier() -> ModelKind {
+    ModelKind::Classifier
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_classifier(it: &ModelKind) -> bool {
+    matches!(it, ModelKind::Classifier)
 }
 
 fn cpu() -> String {
@@ -147,6 +165,9 @@ pub struct TrainingFacts {
     pub split_unit: String,
     pub seed: u64,
     pub settings: NetworkSettings,
+    /// Of a detector, in place of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detector: Option<DetectorSettings>,
     /// The weights that it began with; absent: fresh ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weights: Option<WeightsFacts>,
@@ -200,6 +221,51 @@ impl Measured {
     }
 }
 
+/// How a detector looks at images, and how good it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DetectorFacts {
+    /// Pixels that the network sees for one of the image.
+    pub zoom: f64,
+    /// Half of a usual cell's side, in pixels of the image.
+    pub reach: f64,
+    /// Boxes that are surer count: where F1 is best on the validation part.
+    pub min_score: f64,
+    /// Of two boxes that overlap more (intersection over union), the surer one counts.
+    pub max_overlap: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<Detected>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test: Option<Detected>,
+}
+
+/// How well cells are found on one part of the images.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Detected {
+    pub n_images: u64,
+    pub n_cells: u64,
+    /// COCO's mean average precision over overlaps of .50 to .95, and at .50.
+    pub ap: f64,
+    pub ap50: f64,
+    /// With the detector's threshold, at an overlap of .50.
+    pub precision: f64,
+    pub recall: f64,
+    pub f1: f64,
+    /// In the order of the model's classes.
+    pub per_class: Vec<DetectedClass>,
+}
+
+/// The same of one class; average precision is absent where no cell of it was to be found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DetectedClass {
+    pub class: u32,
+    pub n_cells: u64,
+    pub ap: Option<f64>,
+    pub ap50: Option<f64>,
+    pub precision: f64,
+    pub recall: f64,
+    pub f1: f64,
+}
+
 /// How much the network's certainty is worth.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Calibration {
@@ -236,6 +302,9 @@ pub struct EpochFigures {
     pub train_loss: f64,
     pub train_accuracy: f64,
     pub validation: Measured,
+    /// Of a detector: COCO's average precision at an overlap of .50, where it was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ap50: Option<f64>,
     /// The best so far.
     pub is_best: bool,
 }

@@ -254,6 +254,9 @@ pub struct LabelTypeSettings {
     /// The model that pre-annotates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mid: Option<u64>,
+    /// What finds the cells that a classifier names; `None`: the classical finder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detector: Option<u64>,
     /// A training is proposed when the last one is this many days old.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub training_interval_days: Option<u32>,

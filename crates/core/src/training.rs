@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Dir, TableName};
+use crate::keys::{ModelKey, ModelKind};
 use crate::split::SplitRule;
 
-/// A training of a classifier (FORMATS A.6, A.10; DESIGN 8).
+/// A training of a classifier (FORMATS A.6, A.10; DESIGN 8), or of a detector.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainParameters {
     /// The data set, by directory and number.
@@ -26,6 +27,10 @@ pub struct TrainParameters {
     /// Decides initial weights, split, order, augmentation.
     pub seed: u64,
     pub network: NetworkSettings,
+    /// A detector learns where cells of these classes are, by these settings; `network` and `resize` are then those of
+    /// nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detector: Option<DetectorSettings>,
     /// A periodic training for this label type: its model is adopted when it is not worse than the one in use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub propose_for: Option<TableName>,
@@ -88,6 +93,64 @@ pub struct NetworkSettings {
     pub body_rate: Option<f64>,
 }
 
+/// A detector and how it learns.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DetectorSettings {
+    /// The layers on the way down: `resnet18`, `mobilenet`, `efficientnet_lite0`, `resnet34`, `vgg11`, `vgg16`.
+    pub family: String,
+    /// `small`, `normal`, `big`.
+    pub scale: String,
+    /// Channels on the way up.
+    pub width: u32,
+    /// Pixels that the network sees for one of the image; `None`: such that a usual cell has some 50 of them a side.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zoom: Option<f64>,
+    /// Side of the squares that it learns from, in pixels as it sees them.
+    pub side: u32,
+    /// The network sees grey.
+    pub gray: bool,
+    pub epochs: u32,
+    /// Squares of one step.
+    pub batch: u32,
+    pub learning_rate: f64,
+    pub weight_decay: f64,
+    /// Flips, quarter turns, sizes and colours.
+    pub augment: bool,
+    /// Squares are larger or smaller by up to this part.
+    pub scale_jitter: f64,
+    /// The weights are averaged over steps with this decay, and the average is what is judged and kept.
+    pub ema: f64,
+    /// Key of a file of weights from elsewhere that the way down begins with: `modules/weights/<sha256>.<ending>`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights: Option<String>,
+    /// With such weights: what they learn with, as a part of the learning rate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body_rate: Option<f64>,
+}
+
+impl Default for DetectorSettings {
+    fn default() -> Self {
+        Self {
+            family: "resnet18".to_owned(),
+            scale: "small".to_owned(),
+            width: 64,
+            zoom: None,
+            side: 256,
+            gray: false,
+            epochs: 40,
+            batch: 8,
+            learning_rate: 2e-3,
+            weight_decay: 0.05,
+            augment: true,
+            scale_jitter: 0.3,
+            ema: 0.998,
+            weights: None,
+            body_rate: None,
+        }
+    }
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
 fn is_zero(it: &f64) -> bool {
     it.abs() <= 0.0
@@ -119,6 +182,24 @@ impl Default for NetworkSettings {
 }
 
 impl TrainParameters {
+    /// Where its model will be.
+    pub fn model_key(&self) -> ModelKey {
+        let kind = match self.detector {
+            Some(_) => ModelKind::Detector,
+            None => ModelKind::Classifier,
+        };
+        ModelKey::of_number(kind, self.mid)
+    }
+
+    /// The key of the weights from elsewhere that it begins with, if it does.
+    pub fn weights(&self) -> Option<&str> {
+        let weights = match &self.detector {
+            Some(it) => &it.weights,
+            None => &self.network.weights,
+        };
+        weights.as_deref()
+    }
+
     /// The class that a cell of the data set counts as; `None`: it takes no part.
     pub fn class_of(&self, class: u32) -> Option<usize> {
         let merged = self.merge.iter().find(|it| it.of.contains(&class));
@@ -190,6 +271,7 @@ mod tests {
             split: SplitRule::Case,
             seed: 1,
             network: NetworkSettings::default(),
+            detector: None,
             propose_for: None,
             shuffle_labels: false,
             profile: false,

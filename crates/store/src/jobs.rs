@@ -2,7 +2,8 @@
 
 use cellmill_core::ids::Dir;
 use cellmill_core::job::{Effects, JobEvent, JobRecord, NotAllowed};
-use cellmill_core::keys::{JobKind, ObjectKey};
+use cellmill_core::keys::{JobKind, ModelKey, ObjectKey};
+use cellmill_core::model::ModelCard;
 
 use crate::{Decision, Error, Store, Versioned};
 
@@ -74,6 +75,19 @@ impl Store {
             (Some(_), false, Some(refusal)) => Applied::NotAllowed(refusal),
             (Some(job), false, None) => Applied::Unchanged(job),
         })
+    }
+
+    /// The card of the model of this number, whatever its kind.
+    pub async fn read_model_card(&self, mid: u64) -> Result<Option<Versioned<ModelCard>>, Error> {
+        // Most models are classifiers, so they are looked for first.
+        let [detector, classifier, segmenter] = ModelKey::all_of_number(mid);
+        for key in [classifier, detector, segmenter] {
+            let card = self.read(&ObjectKey::ModelCard(key)).await?;
+            if card.is_some() {
+                return Ok(card);
+            }
+        }
+        Ok(None)
     }
 
     /// Reads a job.

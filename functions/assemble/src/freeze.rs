@@ -9,9 +9,8 @@ use cellmill_core::formats::{
 };
 use cellmill_core::ids::Dir;
 use cellmill_core::job::{DataParameters, JobRecord};
-use cellmill_core::keys::{DatasetFile, ImageKey, ModelKey, ModelKind, ObjectKey};
+use cellmill_core::keys::{DatasetFile, ImageKey, ModelKey, ObjectKey};
 use cellmill_core::label::{Folded, LabelDocument, fold};
-use cellmill_core::model::ModelCard;
 use cellmill_core::records::{ImageRecord, ImageState};
 use cellmill_core::snapshot::{InputImage, LeftOut, Point, Snapshot, SnapshotImage, UnitInput};
 use cellmill_store::{Error, Put, Store};
@@ -309,8 +308,7 @@ pub(crate) async fn info(
 
 /// The predecessor's croppers look for their model below `modules/`.
 async fn legacy_modpath(store: &Store, mid: u64) -> Result<String, Error> {
-    let key = ObjectKey::ModelCard(ModelKey::of_number(ModelKind::Classifier, mid));
-    let card = store.read::<ModelCard>(&key).await?;
+    let card = store.read_model_card(mid).await?;
     let model = card.and_then(|it| ModelKey::parse_name(&it.value.file));
     Ok(model.map(|it| it.name()).unwrap_or_default())
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use cellmill_core::formats::{Indent, SearchedModel, TrainResult, to_json};
 use cellmill_core::ids::TableName;
 use cellmill_core::job::JobRecord;
-use cellmill_core::keys::{ModelKey, ModelKind, ObjectKey, ProjectFile, ProjectFolder};
+use cellmill_core::keys::{ModelKey, ObjectKey, ProjectFile, ProjectFolder};
 use cellmill_core::model::{Decided, Measured, ModelCard, ModelState, TrainReport};
 use cellmill_core::records::{LabelTypeSettings, Named};
 use cellmill_core::training::TrainParameters;
@@ -32,7 +32,7 @@ pub(crate) async fn write(
     let unit = committed(store, job, 0).await?;
     let report = read_report(store, job, &unit).await?;
     let model = needed(store, job, &unit, "model").await?;
-    let key = ModelKey::of_number(ModelKind::Classifier, parameters.mid);
+    let key = parameters.model_key();
     store
         .put_bytes(&ObjectKey::Model(key.clone()), model, Put::IfSame)
         .await
@@ -42,6 +42,7 @@ pub(crate) async fn write(
         ("train_labels", ProjectFile::Labels(ProjectFolder::Train)),
         ("test_labels", ProjectFile::Labels(ProjectFolder::Test)),
         ("curves", ProjectFile::Curves),
+        ("detections", ProjectFile::Detections),
         ("confusion", ProjectFile::Confusion),
         ("trace", ProjectFile::Trace),
         ("log", ProjectFile::Log),

@@ -86,6 +86,7 @@ async fn submit_project(api: &Api, name: &JobName) -> u16 {
             split: SplitRule::Case,
             seed: 1,
             network: NetworkSettings::default(),
+            detector: None,
             propose_for: None,
             shuffle_labels: false,
             profile: false,

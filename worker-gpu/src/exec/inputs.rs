@@ -7,8 +7,7 @@ use std::path::Path;
 use cellmill_core::checkpoint::Checkpoint;
 use cellmill_core::formats::ProjectInput;
 use cellmill_core::job::JobParameters;
-use cellmill_core::keys::{DatasetFile, JobKind, ModelKey, ModelKind, ObjectKey};
-use cellmill_core::model::ModelCard;
+use cellmill_core::keys::{DatasetFile, JobKind, ObjectKey};
 use cellmill_core::snapshot::UnitInput;
 use cellmill_store::Store;
 use cellmill_worker::{Context, Failure, Unit};
@@ -149,8 +148,7 @@ async fn images(unit: &Unit, context: &mut Context, folder: &Folder) -> Result<S
 
 /// The model of a prediction.
 async fn model(store: &Store, mid: u64, folder: &Folder) -> Result<String, Failure> {
-    let key = ObjectKey::ModelCard(ModelKey::of_number(ModelKind::Classifier, mid));
-    let card = store.read::<ModelCard>(&key).await;
+    let card = store.read_model_card(mid).await;
     let card = card.map_err(|error| Failure::of_store("could not read the model's card", error))?;
     let card = card
         .ok_or_else(|| refuse(format!("there is no model {mid}")))?

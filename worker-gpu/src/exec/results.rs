@@ -209,6 +209,7 @@ impl Left<'_> {
         Ok(ModelCard {
             stamp: Stamp::default(),
             mid: parameters.mid,
+            kind: ModelKind::Classifier,
             description: self.unit.job.description.clone(),
             file: ObjectKey::Model(key).to_path(),
             bytes: model.len() as u64,
@@ -235,6 +236,7 @@ impl Left<'_> {
                 split_unit: "program".to_owned(),
                 seed: parameters.seed,
                 settings: parameters.network.clone(),
+                detector: None,
                 weights: None,
                 merge: parameters.merge.clone(),
                 n_train: trained.n_train,
@@ -253,6 +255,7 @@ impl Left<'_> {
             baseline: None,
             calibration: None,
             thresholds: Vec::new(),
+            detector: None,
             lineage: Vec::new(),
             decided: None,
         })
@@ -381,6 +384,7 @@ fn epochs(told: &[Epoch]) -> Vec<EpochFigures> {
         train_loss: it.train_loss,
         train_accuracy: it.train_accuracy,
         validation: Measured::default(),
+        ap50: None,
         is_best: at + 1 == last,
     };
     told.iter().enumerate().map(epoch).collect()

@@ -9,7 +9,7 @@ use std::time::Duration;
 use cellmill_core::boxes::{BBox, square_crop};
 use cellmill_core::disposition::Disposition;
 use cellmill_core::ids::{TableName, sha256_hex};
-use cellmill_core::keys::{ImageKey, ObjectKey};
+use cellmill_core::keys::{ImageKey, ModelKind, ObjectKey};
 use cellmill_core::label::{LabelDocument, LabelType, ModelBox, ModelLayer};
 use cellmill_core::messages::{PREANNOTATE, PreannotateHint};
 use cellmill_core::records::{ImageRecord, ImageState, LabelTypeSettings, Named};
@@ -21,10 +21,10 @@ use cellmill_worker::Cause;
 use futures::future::join_all;
 use tokio_util::sync::CancellationToken;
 
-use crate::algorithms::data::detect;
+use crate::algorithms::data::Finder;
 use crate::bench::Bench;
 use crate::cells::fitted;
-use crate::compute::Compute;
+use crate::compute::{Compute, Threads};
 use crate::models::{Model, ModelError, Models, Subject};
 use crate::network::{highest, probabilities};
 
@@ -92,6 +92,8 @@ struct Task {
     sha256: Option<String>,
     label_type: String,
     mid: u64,
+    /// What finds cells; 0 is the classical finder.
+    detector: u64,
     /// Does the label type ask for a class of the whole image?
     of_whole: bool,
 }
@@ -197,11 +199,11 @@ impl Preannotator {
         let Some(task) = self.task(image).await.map_err(of_store)? else {
             return Ok(());
         };
-        let model = self.models.load(&self.store, task.mid).await;
-        let model = model.map_err(|source| Error::Model {
+        let of_model = |source| Error::Model {
             image: image.clone(),
             source,
-        })?;
+        };
+        let namer = self.namer(&task).await.map_err(of_model)?;
         let bytes = match self.store.get(&ObjectKey::Image(image.clone())).await {
             Ok(object) if object.head.size <= self.limits.max_bytes => object.bytes,
             Ok(_) => return Ok(()),
@@ -212,26 +214,61 @@ impl Preannotator {
         if task.sha256.as_deref() != Some(sha256_hex(&bytes).as_str()) {
             return Ok(());
         }
-        let (limits, budget) = (self.limits.clone(), self.budget.clone());
-        let compute = self.compute.clone();
-        let (subject, side, of_whole) = (model.subject, model.side(), task.of_whole);
-        let looked = tokio::task::spawn_blocking(move || {
-            let decoded = decode_within(&bytes, &limits, &budget).ok()?;
-            Some(compute.run_aside(|| look(subject, side, &decoded.image, of_whole)))
-        });
         let failed = |source: Cause| Error::Compute {
             image: image.clone(),
             source,
         };
-        let Sight { boxes, pixels, n } = match looked.await {
-            // The record says that it is good, under limits of another time.
-            Ok(None) => return Ok(()),
-            Ok(Some(sight)) => sight,
+        let (limits, budget) = (self.limits.clone(), self.budget.clone());
+        let (compute, of_whole) = (self.compute.clone(), task.of_whole);
+        let model = namer.model.clone();
+        let looked = tokio::task::spawn_blocking(move || {
+            let Ok(decoded) = decode_within(&bytes, &limits, &budget) else {
+                return Ok(None);
+            };
+            namer.look(&decoded.image, of_whole, &compute).map(Some)
+        });
+        let sight = match looked.await {
+            Ok(sight) => sight.map_err(failed)?,
             Err(panicked) => return Err(failed(panicked.into())),
         };
-        let rows = coming.logits(&model, pixels, n).await.map_err(failed)?;
-        let layer = layer(&model, boxes, &rows);
+        let layer = match (sight, model) {
+            // The record says that it is good, under limits of another time.
+            (None, _) => return Ok(()),
+            (Some(Sight::Named(boxes)), _) | (Some(Sight::Cells { boxes, .. }), None) => {
+                ModelLayer {
+                    boxes: Some(boxes),
+                    image_class: None,
+                }
+            }
+            (Some(Sight::Cells { boxes, pixels }), Some(model)) => {
+                let n = boxes.len();
+                let rows = coming.logits(&model, pixels, n).await.map_err(failed)?;
+                cells_layer(&model, boxes, &rows)
+            }
+            (Some(Sight::Whole { pixels }), Some(model)) => {
+                let rows = coming.logits(&model, pixels, 1).await.map_err(failed)?;
+                whole_layer(&model, &rows)
+            }
+            (Some(Sight::Whole { .. }), None) => return Ok(()),
+        };
         self.put(&task, layer).await.map_err(of_store)
+    }
+
+    /// What finds the cells of a task, and what names them.
+    async fn namer(&self, task: &Task) -> Result<Namer, ModelError> {
+        let mid = task.mid;
+        let failed = |source| ModelError::Store { mid, source };
+        let card = self.store.read_model_card(mid).await.map_err(failed)?;
+        if card.is_some_and(|it| it.value.kind == ModelKind::Detector) {
+            return Ok(Namer {
+                finder: Finder::of_mid(mid, &self.models, &self.store).await?,
+                model: None,
+            });
+        }
+        Ok(Namer {
+            finder: Finder::of_mid(task.detector, &self.models, &self.store).await?,
+            model: Some(self.models.load(&self.store, mid).await?),
+        })
     }
 
     /// `None`: nothing is to be done, as nobody asked for it or it was done before.
@@ -277,6 +314,7 @@ impl Preannotator {
             sha256: record.sha256,
             label_type,
             mid,
+            detector: settings.detector.unwrap_or(0),
             of_whole,
         }))
     }
@@ -306,54 +344,79 @@ const fn asks_for_whole(algorithm: u32) -> Option<bool> {
     }
 }
 
+/// What finds cells, and what names them: nobody else where the detector does.
+struct Namer {
+    finder: Finder,
+    model: Option<Arc<Model>>,
+}
+
 /// What of an image the model is asked about.
-struct Sight {
-    /// Of the cells; `None`: it is asked about the image as a whole.
-    boxes: Option<Vec<BBox>>,
-    /// Pictures of the model's side, one after the other.
-    pixels: Vec<u8>,
-    n: usize,
+enum Sight {
+    /// Nothing: the detector said it all.
+    Named(Vec<ModelBox>),
+    /// The image as a whole, in the size that the model sees.
+    Whole { pixels: Vec<u8> },
+    /// Cells that nobody named yet, with pictures of the model's side, one after the other.
+    Cells {
+        boxes: Vec<ModelBox>,
+        pixels: Vec<u8>,
+    },
 }
 
-/// The image as a whole, or the cells that the classical finder sees.
-fn look(subject: Subject, side: u32, image: &RgbImage, of_whole: bool) -> Sight {
-    let whole = |pixels: Vec<u8>| Sight {
-        boxes: None,
-        pixels,
-        n: 1,
-    };
-    let size = match (subject, of_whole) {
-        (Subject::Cells { size }, false) => size,
-        (Subject::Cells { .. }, true) => return whole(fitted(image, side)),
-        (Subject::WholeImages { size }, _) => {
-            // In two steps, as its data set made them: one step gives slightly other pixels.
-            let square = resize(image, size, size);
-            return whole(fitted(&square, side));
-        }
-    };
-    let found = detect(image);
-    let mut pixels = Vec::with_capacity(found.len() * 3 * (side * side) as usize);
-    for bbox in &found {
-        pixels.extend(fitted(&cell(image, bbox, size), side));
-    }
-    Sight {
-        n: found.len(),
-        boxes: Some(found),
-        pixels,
-    }
-}
-
-/// What the model says of an image: its class, or its cells with theirs.
-fn layer(model: &Model, boxes: Option<Vec<BBox>>, rows: &[Vec<f32>]) -> ModelLayer {
-    let Some(boxes) = boxes else {
-        return ModelLayer {
-            boxes: None,
-            image_class: rows.first().map(|it| said(model, it)),
+impl Namer {
+    /// No thread of `compute` may call this: see [`Finder::find`].
+    fn look(&self, image: &RgbImage, of_whole: bool, compute: &Compute) -> Result<Sight, Cause> {
+        let find = || -> Result<Vec<ModelBox>, Cause> {
+            let found = self.finder.find(image, Threads::Small(compute))?;
+            let boxes = found.into_iter().map(|it| ModelBox {
+                bbox: it.bbox,
+                class: it.class,
+                score: rounded(it.score),
+            });
+            Ok(boxes.collect())
         };
-    };
-    let boxes = boxes.into_iter().zip(rows).map(|(bbox, row)| {
+        let Some(model) = &self.model else {
+            return find().map(Sight::Named);
+        };
+        let side = model.side();
+        let size = match (model.subject, of_whole) {
+            (Subject::Cells { size }, false) => size,
+            (Subject::Cells { .. }, true) => {
+                let pixels = compute.run_aside(|| fitted(image, side));
+                return Ok(Sight::Whole { pixels });
+            }
+            (Subject::WholeImages { size }, _) => {
+                // In two steps, as its data set made them: one step gives slightly other pixels.
+                let pixels = compute.run_aside(|| fitted(&resize(image, size, size), side));
+                return Ok(Sight::Whole { pixels });
+            }
+        };
+        let boxes = find()?;
+        let pixels = compute.run_aside(|| {
+            let cells = boxes.iter().map(|it| cell(image, &it.bbox, size));
+            cells.flat_map(|it| fitted(&it, side)).collect()
+        });
+        Ok(Sight::Cells { boxes, pixels })
+    }
+}
+
+/// The class of an image.
+fn whole_layer(model: &Model, rows: &[Vec<f32>]) -> ModelLayer {
+    ModelLayer {
+        boxes: None,
+        image_class: rows.first().map(|it| said(model, it)),
+    }
+}
+
+/// The cells of an image with their classes.
+fn cells_layer(model: &Model, boxes: Vec<ModelBox>, rows: &[Vec<f32>]) -> ModelLayer {
+    let boxes = boxes.into_iter().zip(rows).map(|(it, row)| {
         let (class, score) = said(model, row);
-        ModelBox { bbox, class, score }
+        ModelBox {
+            class,
+            score,
+            ..it
+        }
     });
     ModelLayer {
         boxes: Some(boxes.collect()),
@@ -372,8 +435,10 @@ fn cell(image: &RgbImage, bbox: &BBox, size: u32) -> RgbImage {
 fn said(model: &Model, logits: &[f32]) -> (u32, f64) {
     let class = highest(logits);
     let likely = probabilities(logits, model.temperature())[class];
-    (
-        model.card.classes[class].id,
-        (likely * 100.0).round() / 100.0,
-    )
+    (model.card.classes[class].id, rounded(likely))
+}
+
+/// To two decimals.
+fn rounded(score: f64) -> f64 {
+    (score * 100.0).round() / 100.0
 }

@@ -5,7 +5,6 @@ use cellmill_core::ids::{BatchId, CaseId, Dir, TableName};
 use cellmill_core::job::{DataParameters, DataType, JobParameters, JobRecord, JobState};
 use cellmill_core::keys::{DatasetFile, JobKind, NumberKind, ObjectKey};
 use cellmill_core::messages::UnitClass;
-use cellmill_core::model::ModelCard;
 use cellmill_store::Versioned;
 use futures::{StreamExt as _, TryStreamExt as _};
 use http::StatusCode;
@@ -57,6 +56,12 @@ pub struct NewDataset {
     /// The detector; 0 is the classical finder.
     #[serde(default)]
     pub parameter_mid: u64,
+    /// With a detector: boxes that are less sure are left out, 0 to 1; its own threshold when not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_score: Option<f64>,
+    /// Of two detections whose centres are no further apart, the surer one counts, in pixels; 10 when not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_distance: Option<u32>,
     /// 1: loose PNGs are written too, and those that are there are used.
     #[serde(default = "one")]
     pub parameter_cache: u8,
@@ -84,6 +89,8 @@ impl Default for NewDataset {
             parameter_size: default_size(),
             parameter_type: one(),
             parameter_mid: 0,
+            min_score: None,
+            min_distance: None,
             parameter_cache: one(),
             match_radius: None,
             match_iou: None,
@@ -181,10 +188,9 @@ pub(super) async fn accept_dataset(
 
 /// Who cuts the cells: the predecessor's workers, when the detector is one of theirs.
 async fn class_of(app: &App, parameters: &DataParameters) -> Result<UnitClass, Error> {
-    let key = models::card_key(parameters.mid);
     let card = match parameters.mid {
         0 => None,
-        _ => app.store.read::<ModelCard>(&key).await?,
+        mid => app.store.read_model_card(mid).await?,
     };
     if card.is_none_or(|it| it.value.mtype.is_none()) {
         return Ok(UnitClass::cpu());
@@ -238,7 +244,25 @@ impl NewDataset {
         {
             return bad(format!("`match_iou` is {iou}, it is above 0 and at most 1"));
         }
+        if let Some(score) = self.min_score
+            && !(0.0..=1.0).contains(&score)
+        {
+            return bad(format!("`min_score` is {score}, it goes from 0 to 1"));
+        }
+        if self.min_score.is_some() && self.parameter_mid == 0 {
+            return bad(
+                "`min_score` goes with a detector, and `parameter_mid` 0 is the classical finder"
+                    .to_owned(),
+            );
+        }
+        if let Some(distance) = self.min_distance.filter(|it| *it > MAX_SIZE) {
+            return bad(format!(
+                "`min_distance` is {distance}, it goes from 0 to {MAX_SIZE} pixels"
+            ));
+        }
         Ok(DataParameters {
+            min_score: self.min_score,
+            min_distance: self.min_distance,
             gray: flag("parameter_gray", self.parameter_gray)?,
             size: self.parameter_size,
             data_type,
@@ -307,16 +331,8 @@ async fn check_source(app: &App, parameters: &DataParameters) -> Result<(), Erro
             hint: Some("`cellmill images --batch <batch>` shows images with their cases"),
         });
     }
-    let mid = parameters.mid;
-    if mid != 0 {
-        let model = ObjectKey::Number(NumberKind::Models, mid);
-        if app.store.head(&model).await?.is_none() {
-            return Err(Error::Refused {
-                code: "unknown_model",
-                message: format!("there is no model {mid}"),
-                hint: Some("`parameter_mid` 0 is the classical finder, which needs no model"),
-            });
-        }
+    if parameters.mid != 0 {
+        models::usable_detector(app, parameters.mid).await?;
     }
     Ok(())
 }

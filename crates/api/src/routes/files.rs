@@ -178,6 +178,7 @@ fn content_type_of(key: &ObjectKey) -> Option<&'static str> {
             | ProjectFile::Predict2 { .. }
             | ProjectFile::Job(_)
             | ProjectFile::Input { .. }
+            | ProjectFile::Detections
             | ProjectFile::Trace
             | ProjectFile::Review { .. } => JSON,
             ProjectFile::Labels(_) | ProjectFile::Split => CSV,

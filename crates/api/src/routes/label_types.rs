@@ -3,7 +3,7 @@
 use axum::extract::State;
 use cellmill_core::document::Stamp;
 use cellmill_core::ids::TableName;
-use cellmill_core::keys::{ObjectKey, Prefix};
+use cellmill_core::keys::{ModelKind, ObjectKey, Prefix};
 use cellmill_core::label::LabelType;
 use cellmill_core::model::ModelCard;
 use cellmill_core::records::{LabelTypeSettings, Named, PeriodicTraining};
@@ -75,9 +75,12 @@ pub struct LabelTypeBody {
     /// Names of the answers, in the order of a model's outputs.
     #[serde(default)]
     pub labels: Vec<String>,
-    /// The model that pre-annotates; null: none does.
+    /// The model that pre-annotates; null: none does. A classifier, or of cells a detector alone.
     #[serde(default)]
     pub mid: Option<u64>,
+    /// The detector that finds the cells which a classifier names; null: the classical finder does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detector: Option<u64>,
     /// A training is proposed when the last one is this many days old, 1 to 3650.
     #[serde(default)]
     pub training_interval_days: Option<u32>,
@@ -90,6 +93,7 @@ impl From<LabelTypeSettings> for LabelTypeBody {
             algorithm: it.algorithm,
             labels: it.labels,
             mid: it.mid,
+            detector: it.detector,
             training_interval_days: it.training_interval_days,
         }
     }
@@ -300,8 +304,22 @@ async fn checked(
         return Err(Error::refused("bad_parameter", message));
     }
     if let Some(mid) = body.mid {
-        let card = models::usable(app, mid).await?;
+        let card = models::usable_of_any_kind(app, mid).await?;
         check_fits(name, algorithm.code(), &body.labels, &card)?;
+        if card.kind == ModelKind::Detector && body.detector.is_some() {
+            let message = format!("model {mid} finds cells itself: leave `detector` out");
+            return Err(Error::refused("bad_parameter", message));
+        }
+    }
+    if let Some(detector) = body.detector {
+        let card = models::usable_detector(app, detector).await?;
+        models::check_own(&card)?;
+        if !is_of_cells(algorithm) {
+            let message = format!(
+                "label type `{name}` is about whole images, no detector looks at them"
+            );
+            return Err(Error::refused("bad_parameter", message));
+        }
     }
     let title = if body.title.is_empty() {
         name.to_string()
@@ -313,10 +331,16 @@ async fn checked(
         algorithm: algorithm.code(),
         labels: body.labels,
         mid: body.mid,
+        detector: body.detector,
         training_interval_days: body.training_interval_days,
         train_now: false,
         last_training: None,
     })
+}
+
+/// Whether a label names cells, and not the image as a whole.
+const fn is_of_cells(label: LabelType) -> bool {
+    matches!(label, LabelType::Base | LabelType::Recognition)
 }
 
 /// Refuses a model that can't answer what a label type asks.
@@ -327,6 +351,19 @@ pub(super) fn check_fits(
     card: &ModelCard,
 ) -> Result<(), Error> {
     models::check_own(card)?;
+    let is_answered = match card.kind {
+        ModelKind::Classifier => true,
+        ModelKind::Detector => LabelType::from_code(algorithm).is_some_and(is_of_cells),
+        ModelKind::Segmenter => false,
+    };
+    if !is_answered {
+        let kind = card.kind.as_str();
+        let message = format!(
+            "label type `{name}` asks for something else than model {} says, which is a {kind}",
+            card.mid
+        );
+        return Err(Error::refused("wrong_kind", message));
+    }
     let n_classes = card.classes.len();
     if LabelType::from_code(algorithm) == Some(LabelType::TwoClass) && n_classes != 2 {
         let message = format!(

@@ -3,6 +3,7 @@
 mod batches;
 mod classes;
 mod datasets;
+mod detector_rules;
 mod documents;
 mod files;
 mod health;

@@ -8,7 +8,7 @@ use cellmill_core::ids::TableName;
 use cellmill_core::keys::{ModelKey, ModelKind, NumberKind, ObjectKey};
 use cellmill_core::messages::UnitClass;
 use cellmill_core::model::{
-    Calibration, Decided, Measured, ModelCard, ModelClass, ModelInput, ModelState, Threshold,
+    Calibration, Decided, DetectorFacts, Measured, ModelCard, ModelClass, ModelInput, ModelState, Threshold,
     TrainingFacts,
 };
 use cellmill_core::records::NumberRecord;
@@ -54,6 +54,10 @@ pub struct ModelView {
     /// `uploading`, `ready`, `proposed` or `adopted`.
     #[schema(value_type = String)]
     pub state: ModelState,
+    /// `classifier` or `detector`.
+    #[schema(value_type = String)]
+    #[serde(default = "classifier")]
+    pub kind: ModelKind,
     /// Key of the model file.
     pub file: String,
     pub bytes: u64,
@@ -89,6 +93,11 @@ pub struct ModelView {
     /// Of two classes: `recall` of the second, the `threshold` that keeps it, the `precision` there.
     #[schema(value_type = Vec<Object>)]
     pub thresholds: Vec<Threshold>,
+    /// Of a detector: how it looks at images (`zoom`, `reach`, `min_score`, `max_overlap`), and average precision,
+    /// precision and recall on the `validation` and the `test` part. Null for others.
+    #[schema(value_type = Option<Object>)]
+    #[serde(default)]
+    pub detector: Option<DetectorFacts>,
     pub lineage: Vec<u64>,
     /// Who decided about its state: `at`, `by`, `why`.
     #[schema(value_type = Option<Object>)]
@@ -102,6 +111,7 @@ impl From<ModelCard> for ModelView {
             rev: card.stamp.rev,
             description: card.description,
             state: card.state,
+            kind: card.kind,
             file: card.file,
             bytes: card.bytes,
             sha256: card.sha256,
@@ -118,10 +128,15 @@ impl From<ModelCard> for ModelView {
             baseline: card.baseline,
             calibration: card.calibration,
             thresholds: card.thresholds,
+            detector: card.detector,
             lineage: card.lineage,
             decided: card.decided,
         }
     }
+}
+
+const fn classifier() -> ModelKind {
+    ModelKind::Classifier
 }
 
 fn model_key(mid: u64) -> ModelKey {
@@ -132,9 +147,41 @@ pub(super) fn card_key(mid: u64) -> ObjectKey {
     ObjectKey::ModelCard(model_key(mid))
 }
 
-/// The card of a model that a job or a label type may use.
+/// The card of a classifier that a job or a label type may use.
 pub(super) async fn usable(app: &App, mid: u64) -> Result<ModelCard, Error> {
-    let Some(card) = app.store.read::<ModelCard>(&card_key(mid)).await? else {
+    let card = usable_of_any_kind(app, mid).await?;
+    match card.kind {
+        ModelKind::Classifier => Ok(card),
+        kind => Err(Error::Refused {
+            code: "wrong_kind",
+            message: format!(
+                "model {mid} is a {}, cells are named by a classifier",
+                kind.as_str()
+            ),
+            hint: Some("`cellmill models ls` shows what kind each model is"),
+        }),
+    }
+}
+
+/// The card of a detector that a data set may be made with.
+pub(super) async fn usable_detector(app: &App, mid: u64) -> Result<ModelCard, Error> {
+    let card = usable_of_any_kind(app, mid).await?;
+    // Files of the predecessor say nothing of their kind.
+    if card.kind == ModelKind::Detector || card.mtype.is_some() {
+        return Ok(card);
+    }
+    Err(Error::Refused {
+        code: "wrong_kind",
+        message: format!(
+            "model {mid} is a {}, cells are found by a detector",
+            card.kind.as_str()
+        ),
+        hint: Some("`parameter_mid` 0 is the classical finder, `cellmill train --kind detect` makes a detector"),
+    })
+}
+
+pub(super) async fn usable_of_any_kind(app: &App, mid: u64) -> Result<ModelCard, Error> {
+    let Some(card) = app.store.read_model_card(mid).await? else {
         return Err(unknown_model(app, mid).await?);
     };
     if card.value.state == ModelState::Uploading {
@@ -177,8 +224,19 @@ async fn unknown_model(app: &App, mid: u64) -> Result<Error, Error> {
 }
 
 async fn read_card(app: &App, mid: u64) -> Result<Versioned<ModelCard>, Error> {
-    let card = app.store.read::<ModelCard>(&card_key(mid)).await?;
+    let card = app.store.read_model_card(mid).await?;
     card.ok_or_else(|| Error::not_found(format!("model {mid}")))
+}
+
+/// The card of a model; one that can't be understood is logged and skipped, so that it hides no other of a list.
+async fn card_or_skip(store: &Store, mid: u64) -> Result<Option<Versioned<ModelCard>>, Error> {
+    match store.read_model_card(mid).await {
+        Err(error @ cellmill_store::Error::Malformed { .. }) => {
+            tracing::error!("{}", cellmill_service::report(&error));
+            Ok(None)
+        }
+        read => Ok(read?),
+    }
 }
 
 /// Models, the newest first. A training's model is there when the training is done.
@@ -196,7 +254,7 @@ pub(crate) async fn list_models(
         .into_iter()
         .filter(|number| after.is_none_or(|after| *number < after));
     let items: Vec<ModelView> = stream::iter(behind)
-        .map(|mid| async move { read_or_skip::<ModelCard>(store, &card_key(mid)).await })
+        .map(|mid| async move { card_or_skip(store, mid).await })
         .buffered(READS_AT_ONCE)
         .try_filter_map(|card| std::future::ready(Ok(card)))
         .map_ok(|card| card.value.into())
@@ -279,7 +337,8 @@ impl NewModel {
                 "`bytes` is {bytes}, a model file has 1 to {MAX_MODEL_BYTES}"
             ));
         }
-        network_rules::family_and_scale(&self.family, &self.scale, &mut problems);
+        network_rules::families("family", &self.family, &mut problems);
+        network_rules::scale("scale", &self.scale, &mut problems);
         network_rules::features(self.features, &mut problems);
         let side = self.input.side;
         network_rules::within("input.side", side, &network_rules::SIDES, &mut problems);

@@ -40,22 +40,12 @@ pub(super) fn check(settings: &NetworkSettings, problems: &mut Vec<String>) {
     within("network.features", it.features, &FEATURES, problems);
     within("network.epochs", it.epochs, &EPOCHS, problems);
     within("network.batch", it.batch, &BATCH, problems);
-    if it.body_rate.is_some() && it.weights.is_none() {
-        problems.push("`network.body_rate` goes with `network.weights`".to_owned());
-    }
-    if let Some(key) = &it.weights
-        && !matches!(ObjectKey::parse(key), Ok(Some(ObjectKey::Weights(_))))
-    {
-        let key = cellmill_core::ids::shown(key);
-        problems.push(format!(
-            "`network.weights` is `{key}`, it is `modules/weights/<sha256>.<ending>`"
-        ));
-    }
+    weights("network", it.weights.as_deref(), it.body_rate, problems);
     if let Some(patience) = it.patience {
         within("network.patience", patience, &EPOCHS, problems);
     }
     let rate = it.learning_rate.unwrap_or(1.0);
-    let (ema, body_rate) = (it.ema.unwrap_or(0.9), it.body_rate.unwrap_or(1.0));
+    let ema = it.ema.unwrap_or(0.9);
     let rules = [
         (
             "network.ema",
@@ -68,12 +58,6 @@ pub(super) fn check(settings: &NetworkSettings, problems: &mut Vec<String>) {
             it.mixup,
             (0.0..=2.0).contains(&it.mixup),
             "from 0 to 2",
-        ),
-        (
-            "network.body_rate",
-            body_rate,
-            (0.0..=1.0).contains(&body_rate),
-            "from 0 to 1",
         ),
         (
             "network.learning_rate",
@@ -113,6 +97,29 @@ pub(super) fn check(settings: &NetworkSettings, problems: &mut Vec<String>) {
     }
 }
 
+/// The key of weights to begin with, and how fast they move.
+pub(super) fn weights(
+    whose: &str,
+    key: Option<&str>,
+    body_rate: Option<f64>,
+    problems: &mut Vec<String>,
+) {
+    if body_rate.is_some() && key.is_none() {
+        problems.push(format!("`{whose}.body_rate` goes with `{whose}.weights`"));
+    }
+    if let Some(rate) = body_rate.filter(|it| !(0.0..=1.0).contains(it)) {
+        problems.push(format!("`{whose}.body_rate` is {rate}, it is from 0 to 1"));
+    }
+    if let Some(key) = key
+        && !matches!(ObjectKey::parse(key), Ok(Some(ObjectKey::Weights(_))))
+    {
+        let key = cellmill_core::ids::shown(key);
+        problems.push(format!(
+            "`{whose}.weights` is `{key}`, it is `modules/weights/<sha256>.<ending>`"
+        ));
+    }
+}
+
 pub(super) fn within(
     name: &str,
     value: u32,
@@ -125,9 +132,12 @@ pub(super) fn within(
     }
 }
 
-pub(super) fn family_and_scale(family: &str, scale: &str, problems: &mut Vec<String>) {
-    one_of("family", family, &FAMILIES, problems);
-    one_of("scale", scale, &SCALES, problems);
+pub(super) fn families(name: &str, family: &str, problems: &mut Vec<String>) {
+    one_of(name, family, &FAMILIES, problems);
+}
+
+pub(super) fn scale(name: &str, scale: &str, problems: &mut Vec<String>) {
+    one_of(name, scale, &SCALES, problems);
 }
 
 pub(super) fn features(value: u32, problems: &mut Vec<String>) {

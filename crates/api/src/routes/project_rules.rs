@@ -9,7 +9,7 @@ use cellmill_core::split::SplitRule;
 use cellmill_core::training::MergedClass;
 
 use super::datasets::{NewDataset, Statistics, long_description, without_repeats};
-use super::network_rules;
+use super::{detector_rules, network_rules};
 use super::projects::{NewMergedClass, NewProject};
 use crate::edge::Error;
 
@@ -146,6 +146,17 @@ fn check_training(new: &NewProject, problems: &mut Vec<String>) {
     if let Some(network) = &new.network {
         network_rules::check(network, problems);
     }
+    if let Some(detector) = &new.detector {
+        detector_rules::check(detector, problems);
+        let others = [
+            ("network", new.network.is_some()),
+            ("parameter_resize", new.parameter_resize.is_some()),
+            ("label_type", new.label_type.is_some()),
+            ("profile", new.profile),
+            ("split.legacy", new.split == Some(SplitRule::Legacy)),
+        ];
+        name_foreign(&others, "a classifier", "a detector", problems);
+    }
     if let Some(SplitRule::Cases { test }) = &new.split
         && !(1..=MAX_TEST_CASES).contains(&test.len())
     {
@@ -168,6 +179,7 @@ fn check_prediction(new: &NewProject, problems: &mut Vec<String>) {
         ("split", new.split.is_some()),
         ("seed", new.seed.is_some()),
         ("network", new.network.is_some()),
+        ("detector", new.detector.is_some()),
         ("label_type", new.label_type.is_some()),
         ("shuffle_labels", new.shuffle_labels),
         ("profile", new.profile),
@@ -264,16 +276,18 @@ pub(super) fn chosen_classes(
         check_types(&new.types, source)?;
         without_repeats(&new.types)
     };
-    if types.len() < 2 {
+    // What is no cell is told apart from cells of one class already.
+    let least = if new.detector.is_some() { 1 } else { 2 };
+    if types.len() < least {
         return Err(too_few(match &source.counts {
             Some(_) => format!(
-                "a training tells at least 2 classes apart, chosen are {}; {} has {}",
+                "a training tells at least {least} classes apart, chosen are {}; {} has {}",
                 types.len(),
                 source.called(),
                 source.described()
             ),
             None => format!(
-                "a training tells at least 2 classes apart, chosen are {}",
+                "a training tells at least {least} classes apart, chosen are {}",
                 types.len()
             ),
         }));
@@ -409,6 +423,7 @@ pub(super) fn check_legacy_training(new: &NewProject) -> Result<(), Error> {
         ("merge", !new.merge.is_empty()),
         ("split", new.split.is_some()),
         ("network", new.network.is_some()),
+        ("detector", new.detector.is_some()),
         ("label_type", new.label_type.is_some()),
         ("shuffle_labels", new.shuffle_labels),
         ("profile", new.profile),

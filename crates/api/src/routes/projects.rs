@@ -8,7 +8,7 @@ use cellmill_core::keys::{JobKind, ModelKey, ModelKind, NumberKind, ObjectKey};
 use cellmill_core::messages::UnitClass;
 use cellmill_core::model::ModelCard;
 use cellmill_core::split::SplitRule;
-use cellmill_core::training::{NetworkSettings, PredictParameters, TrainParameters};
+use cellmill_core::training::{DetectorSettings, NetworkSettings, PredictParameters, TrainParameters};
 use cellmill_store::Versioned;
 use cellmill_store::accept::made_up_dir;
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -79,6 +79,11 @@ pub struct NewProject {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub network: Option<NetworkSettings>,
+    /// Training: where cells of the classes are is learned, by these settings, in place of `network`; what is left out
+    /// has its default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub detector: Option<DetectorSettings>,
     /// Training: the label type whose model is replaced when the new one is not worse.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
@@ -129,6 +134,7 @@ impl NewProject {
             split: None,
             seed: None,
             network: None,
+            detector: None,
             label_type: None,
             shuffle_labels: false,
             profile: false,
@@ -293,7 +299,9 @@ async fn training(
         legacy::check_served(app)?;
         project_rules::check_legacy_training(&new)?;
     }
-    if let Some(key) = new.network.as_ref().and_then(|it| it.weights.as_ref()) {
+    let of_network = new.network.as_ref().and_then(|it| it.weights.as_ref());
+    let of_detector = new.detector.as_ref().and_then(|it| it.weights.as_ref());
+    if let Some(key) = of_network.or(of_detector) {
         weights::check_stored(app, key).await?;
     }
     let known = super::classes::known_classes(&app.store).await?;
@@ -318,6 +326,7 @@ async fn training(
         split: new.split.unwrap_or_default(),
         seed: new.seed.unwrap_or(1),
         network: new.network.unwrap_or_default(),
+        detector: new.detector,
         propose_for: new.label_type,
         shuffle_labels: new.shuffle_labels,
         profile: new.profile,
@@ -332,7 +341,7 @@ async fn training(
             // Its worker names its file itself.
             String::new()
         } else {
-            ObjectKey::Model(ModelKey::of_number(ModelKind::Classifier, mid)).to_path()
+            ObjectKey::Model(parameters.model_key()).to_path()
         },
         parameter_time: parameters.time,
         parameter_resize: parameters.resize,

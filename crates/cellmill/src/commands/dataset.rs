@@ -45,6 +45,12 @@ pub struct CreateArgs {
     /// The detector; 0 is the classical finder
     #[arg(long, value_name = "MODEL", default_value_t = 0)]
     mid: u64,
+    /// With a detector: leave out boxes that are less sure, 0 to 1 [default: the detector's own threshold]
+    #[arg(long, value_name = "SCORE", value_parser = super::numbers::finite)]
+    min_score: Option<f64>,
+    /// Of two detections whose centres are no further apart, take the surer one, in pixels [default: 10]
+    #[arg(long, value_name = "PIXELS")]
+    min_distance: Option<u32>,
     /// Also write every cell as a PNG of its own (1) or only packs (0)
     #[arg(long, value_name = "0|1", default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=1))]
     cache: u8,
@@ -101,6 +107,8 @@ async fn create(args: &CreateArgs, console: &mut Console) -> Result<Exit, Error>
         parameter_size: args.size,
         parameter_type: args.data_type,
         parameter_mid: args.mid,
+        min_score: args.min_score,
+        min_distance: args.min_distance,
         parameter_cache: args.cache,
         match_radius: args.match_radius,
         match_iou: args.match_iou,

@@ -1,7 +1,8 @@
 //! How good a classifier is, as tables.
 
+use cellmill_api::views::ModelView;
 use cellmill_core::metrics::Confusion;
-use cellmill_core::model::Measured;
+use cellmill_core::model::{Detected, DetectorFacts, Measured};
 
 use crate::cli::table::Table;
 use crate::cli::{Console, Error};
@@ -62,6 +63,56 @@ pub(super) fn show_confusion(
     for (truth, name) in names.iter().enumerate() {
         let counts = confusion.row(truth).iter().map(ToString::to_string);
         table.row_of(std::iter::once(name.clone()).chain(counts));
+    }
+    console.line("")?;
+    console.line(table.render())
+}
+
+/// How well a detector finds cells, on each part that measured it, and of each class.
+pub(super) fn show_detected(
+    console: &mut Console,
+    model: &ModelView,
+    facts: &DetectorFacts,
+) -> Result<(), Error> {
+    let parts = [("test", &facts.test), ("validation", &facts.validation)];
+    let parts: Vec<(&str, &Detected)> = parts
+        .into_iter()
+        .filter_map(|(name, it)| Some((name, it.as_ref()?)))
+        .collect();
+    let Some((_, judged)) = parts.first() else {
+        return Ok(());
+    };
+    console.line("")?;
+    let head = std::iter::once(String::new()).chain(parts.iter().map(|it| it.0.to_owned()));
+    let mut table = Table::with_head(head);
+    let mut row = |what: &str, figure: &dyn Fn(&Detected) -> String| {
+        let cells = parts.iter().map(|it| figure(it.1));
+        table.row_of(std::iter::once(what.to_owned()).chain(cells));
+    };
+    row("images", &|it| it.n_images.to_string());
+    row("cells", &|it| it.n_cells.to_string());
+    row("AP50", &|it| share(it.ap50));
+    row("AP50-95", &|it| share(it.ap));
+    row("precision", &|it| share(it.precision));
+    row("recall", &|it| share(it.recall));
+    row("F1", &|it| share(it.f1));
+    console.line(table.render())?;
+    console.line(format_args!(
+        "precision, recall and F1 of boxes from {:.2} on, at an overlap of half",
+        facts.min_score
+    ))?;
+    let figure = |it: Option<f64>| it.map(share).unwrap_or_default();
+    let mut table = Table::new(["class", "AP50", "AP50-95", "precision", "recall", "F1", "cells"]);
+    for (class, it) in model.classes.iter().zip(&judged.per_class) {
+        table.row([
+            format!("{} {}", class.id, class.name),
+            figure(it.ap50),
+            figure(it.ap),
+            share(it.precision),
+            share(it.recall),
+            share(it.f1),
+            it.n_cells.to_string(),
+        ]);
     }
     console.line("")?;
     console.line(table.render())

@@ -79,6 +79,11 @@ pub struct OnArgs {
     /// The model
     #[arg(long, value_name = "MODEL")]
     model: u64,
+    /// The detector that finds the cells which a classifier names [default: the one before, at first the classical finder]
+    ///
+    /// 0 is the classical finder. A model that is a detector itself needs none.
+    #[arg(long, value_name = "MODEL")]
+    detector: Option<u64>,
     #[command(flatten)]
     server: ServerArgs,
 }
@@ -171,6 +176,7 @@ const fn empty_body() -> LabelTypeBody {
         algorithm: 0,
         labels: Vec::new(),
         mid: None,
+        detector: None,
         training_interval_days: None,
     }
 }
@@ -182,6 +188,16 @@ pub(crate) async fn preannotate(
     match command {
         PreannotateCommand::On(args) => {
             let client = args.server.client()?;
+            if let Some(detector) = args.detector {
+                let before = client.label_type(args.name.as_str()).await?;
+                let body = LabelTypeBody {
+                    detector: (detector > 0).then_some(detector),
+                    // It is put in its place below.
+                    mid: None,
+                    ..before.settings
+                };
+                client.put_label_type(args.name.as_str(), &body).await?;
+            }
             let promoted = client.promote_model(args.model, &args.name).await?;
             console.answer(&promoted, |console, promoted| {
                 console.line(format_args!(
@@ -195,6 +211,7 @@ pub(crate) async fn preannotate(
             let before = client.label_type(args.name.as_str()).await?;
             let body = LabelTypeBody {
                 mid: None,
+                detector: None,
                 ..before.settings
             };
             let view = client.put_label_type(args.name.as_str(), &body).await?;
@@ -249,6 +266,8 @@ fn show(console: &mut Console, view: &LabelTypeView) -> Result<(), Error> {
     row("labels", settings.labels.join(", "));
     let mid = settings.mid.map(|it| it.to_string());
     row("pre-annotated by model", mid.unwrap_or_default());
+    let detector = settings.detector.map(|it| it.to_string());
+    row("cells found by model", detector.unwrap_or_default());
     row("trained", trained(view));
     console.line(table.render())
 }

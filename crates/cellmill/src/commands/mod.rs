@@ -16,6 +16,7 @@ pub(crate) mod root;
 pub mod settings;
 pub mod synth;
 pub mod train;
+mod train_detector;
 mod train_network;
 mod training_report;
 pub mod up;

@@ -11,7 +11,7 @@ use crate::cli::table::{self, Table};
 use crate::cli::{Console, Error, Exit, ServerArgs, Tone};
 
 use super::class_names::ClassNames;
-use super::figures::share;
+use super::figures::{share, show_detected};
 use super::train::show_measured;
 
 /// Look at models, bring one from elsewhere, choose one for a label type
@@ -103,23 +103,27 @@ async fn ls(args: &LsArgs, console: &mut Console) -> Result<Exit, Error> {
         }
         let mut table = Table::new([
             "model",
+            "kind",
             "state",
             "classes",
-            "input",
             "balanced accuracy",
             "macro-F1",
+            "AP50",
             "for",
         ]);
         for model in models {
             let figures = model.test.as_ref().or(model.validation.as_ref());
             let figure = |it: Option<f64>| it.map(share).unwrap_or_default();
+            let detector = model.detector.as_ref();
+            let detected = detector.and_then(|it| it.test.as_ref().or(it.validation.as_ref()));
             table.row([
                 model.mid.to_string(),
+                model.kind.as_str().to_owned(),
                 state_of(console, model.state),
                 class_names(model),
-                format!("{} px", model.input.side),
                 figure(figures.map(|it| it.balanced_accuracy)),
                 figure(figures.map(|it| it.macro_f1)),
+                figure(detected.map(|it| it.ap50)),
                 model.description.clone(),
             ]);
         }
@@ -176,18 +180,29 @@ fn show(console: &mut Console, model: &ModelView) -> Result<(), Error> {
     row("bytes", model.bytes.to_string());
     row("sha256", model.sha256.clone());
     console.line(table.render())?;
-    show_measured(console, model)
+    show_measured(console, model)?;
+    match &model.detector {
+        Some(detector) => show_detected(console, model, detector),
+        None => Ok(()),
+    }
 }
 
 /// What a model is and where it comes from, as names and values.
 pub(super) fn facts(model: &ModelView) -> Vec<(&'static str, String)> {
     let side = model.input.side;
     let colours = if model.input.gray { "grey" } else { "colour" };
+    let seen = match &model.detector {
+        Some(it) => format!("sees {} pixels for one, {colours}", it.zoom),
+        None => format!("{side} x {side} pixels, {colours}"),
+    };
     let mut facts = vec![(
         "model",
         format!(
-            "{}: {} {}, {side} x {side} pixels, {colours}",
-            model.mid, model.family, model.scale
+            "{}: {}, {} {}, {seen}",
+            model.mid,
+            model.kind.as_str(),
+            model.family,
+            model.scale
         ),
     )];
     let classes = model

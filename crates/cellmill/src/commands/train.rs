@@ -1,6 +1,7 @@
-//! `train`: a classifier from the cells of a data set.
+//! `train`: a classifier from the cells of a data set, or a detector from their boxes.
 
-use cellmill_api::views::{ModelView, NewProject, ProjectView};
+use cellmill_api::views::{ModelView, NewMergedClass, NewProject, ProjectView};
+use cellmill_core::classes::UNKNOWN_CLASS;
 use cellmill_core::ids::{Dir, TableName};
 use cellmill_core::job::JobState;
 use cellmill_core::keys::{JobKind, ObjectKey, ProjectFile};
@@ -14,10 +15,14 @@ use crate::cli::{Console, Error, Exit, ServerArgs};
 use crate::client::Client;
 
 use super::class_names::ClassNames;
-use super::figures::{show_classes, show_confusion, show_figures};
+use super::figures::{show_classes, show_confusion, show_detected, show_figures};
 use super::jobs::{self, state_of};
+use super::train_detector::DetectorArgs;
 use super::train_network::NetworkArgs;
 use super::training_report;
+
+/// What a class-agnostic detector calls what it finds.
+const CELL: &str = "cell";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -34,15 +39,22 @@ Examples:
   cellmill train DkxD9Kjl --net auto --time 2h
       networks that fit into two hours are tried, and the best on the validation part is kept
   cellmill train DkxD9Kjl --shuffle-labels
-      a check: with labels dealt out at random the test must be at chance";
+      a check: with labels dealt out at random the test must be at chance
+  cellmill train DkxD9Kjl --kind detect
+      a detector from the boxes of the data set: then `dataset create --type 0 --mid MODEL` finds cells with it
+  cellmill train DkxD9Kjl --kind detect --agnostic --weights efficientnet-lite0.pth
+      one class, cell; the network knows photographs";
 
-/// Train a classifier on the cells of a data set, and say how good it is
+/// Train a classifier on the cells of a data set, or a detector on their boxes, and say how good it is
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct TrainArgs {
     /// The data set's directory, such as `DkxD9Kjl`; one that is being made is waited for
     #[arg(value_name = "DATASET")]
     dataset: Dir,
+    /// What it learns: the class of a cell (`classify`), or where cells are in an image, and of which class (`detect`)
+    #[arg(long, value_name = "KIND", default_value = "classify", value_parser = ["classify", "detect"])]
+    kind: String,
     #[command(flatten)]
     server: ServerArgs,
     /// Classes by id or name, such as `1,LSIL` [default: all of a data set that is done]
@@ -67,6 +79,8 @@ pub struct TrainArgs {
     seed: u64,
     #[command(flatten)]
     network: NetworkArgs,
+    #[command(flatten)]
+    detector: DetectorArgs,
     /// How cells are dealt out: by `case`, by `image`, as the folders said (`fixed`), or as the predecessor did
     /// (`legacy`)
     #[arg(long, value_name = "RULE", default_value = "case", value_parser = ["case", "image", "fixed", "legacy"])]
@@ -117,11 +131,37 @@ fn parse_seconds(text: &str) -> Result<u64, String> {
 }
 
 impl TrainArgs {
+    fn is_detector(&self) -> bool {
+        self.kind == "detect"
+    }
+
+    /// Refuses what the other kind of training knows nothing of: it would be passed over in silence.
+    fn check_kind(&self) -> Result<(), Error> {
+        let other = if self.is_detector() {
+            let own = [
+                ("--resize", self.resize.is_some()),
+                ("--label-type", self.label_type.is_some()),
+                ("--profile", self.profile),
+            ];
+            let foreign = own.into_iter().chain(self.network.of_classifiers());
+            foreign.into_iter().find(|it| it.1)
+        } else {
+            self.detector.given().into_iter().find(|it| it.1)
+        };
+        match other {
+            None => Ok(()),
+            Some((name, _)) => Err(Error::usage(format!(
+                "`{name}` has no meaning with `--kind {}`",
+                self.kind
+            ))),
+        }
+    }
+
     fn side(&self) -> u32 {
         self.resize.unwrap_or_else(|| self.network.default_side())
     }
 
-    fn wish(&self, names: &ClassNames, network: NetworkSettings) -> Result<NewProject, Error> {
+    fn wish(&self, names: &ClassNames) -> Result<NewProject, Error> {
         let split = match self.split.as_str() {
             _ if !self.test_cases.is_empty() => SplitRule::Cases {
                 test: self.test_cases.clone(),
@@ -138,11 +178,9 @@ impl TrainArgs {
             types: names.ids(&self.types)?,
             class: self.class.clone(),
             merge: names.merged(&self.merge)?,
-            parameter_resize: Some(self.side()),
             parameter_time: self.time,
             split: Some(split),
             seed: Some(self.seed),
-            network: Some(network),
             label_type: self.label_type.clone(),
             shuffle_labels: self.shuffle_labels,
             profile: self.profile,
@@ -160,14 +198,30 @@ struct Trained {
 }
 
 pub(crate) async fn run(args: &TrainArgs, console: &mut Console) -> Result<Exit, Error> {
+    args.check_kind()?;
     let client = args.server.client()?;
     let names = ClassNames::of_server(&client).await?;
-    // Told before anything is sent: weights that do not fit.
-    let mut network = args.network.settings();
-    if let Some(file) = args.network.weights_file(args.side())? {
-        network.weights = Some(client.send_weights(&file.announced, file.bytes).await?);
+    let mut wish = args.wish(&names)?;
+    if args.is_detector() {
+        let (mut detector, weights) = args.detector.settings(&args.network)?;
+        if let Some(file) = weights {
+            detector.weights = Some(client.send_weights(&file.announced, file.bytes).await?);
+        }
+        wish.detector = Some(detector);
+        if args.detector.agnostic && wish.merge.is_empty() {
+            let classes = std::mem::take(&mut wish.types);
+            wish.merge = vec![one_class(&client, &args.dataset, classes).await?];
+        }
+    } else {
+        // Told before anything is sent: weights that do not fit.
+        let mut network: NetworkSettings = args.network.settings();
+        if let Some(file) = args.network.weights_file(args.side())? {
+            network.weights = Some(client.send_weights(&file.announced, file.bytes).await?);
+        }
+        wish.network = Some(network);
+        wish.parameter_resize = Some(args.side());
     }
-    let made = client.create_project(&args.wish(&names, network)?).await?;
+    let made = client.create_project(&wish).await?;
     if args.no_wait {
         console.answer(&made, |console, made| {
             console.line(format_args!(
@@ -186,6 +240,26 @@ pub(crate) async fn run(args: &TrainArgs, console: &mut Console) -> Result<Exit,
     let trained = trained(&client, dir).await?;
     console.answer(&trained, show)?;
     Ok(jobs::exit_of(&job))
+}
+
+/// All these classes as one, or all that the data set has.
+async fn one_class(
+    client: &Client,
+    dataset: &Dir,
+    classes: Vec<u32>,
+) -> Result<NewMergedClass, Error> {
+    let of = if classes.is_empty() {
+        let counts = client.dataset(dataset.as_str()).await?.statistics;
+        let types = counts.and_then(|it| it.types).unwrap_or_default();
+        types.iter().map(|it| it.celltype).collect()
+    } else {
+        classes
+    };
+    Ok(NewMergedClass {
+        name: CELL.to_owned(),
+        class: Some(UNKNOWN_CLASS),
+        of,
+    })
 }
 
 async fn trained(client: &Client, dir: &str) -> Result<Trained, Error> {
@@ -217,22 +291,40 @@ fn show(console: &mut Console, trained: &Trained) -> Result<(), Error> {
     }
     console.line(table.render())?;
     show_measured(console, model)?;
+    if let Some(detector) = &model.detector {
+        show_detected(console, model, detector)?;
+    }
     training_report::show(console, project.job.report.as_ref())?;
     let mut paths = Table::new(["to look at", ""]);
     let mut path = |path: String, what: &str| paths.row([path, what.to_owned()]);
     let at = |file| ObjectKey::Project(dir.clone(), file).to_path();
-    path(at(ProjectFile::Curves), "loss and accuracy by epoch");
-    path(at(ProjectFile::Confusion), "truth and prediction");
-    path(
-        at(ProjectFile::Split),
-        "every cell with its part and what was predicted",
-    );
+    if model.detector.is_some() {
+        path(at(ProjectFile::Curves), "loss and average precision by epoch");
+        path(
+            at(ProjectFile::Detections),
+            "what was found in the images that judge it",
+        );
+        path(at(ProjectFile::Split), "every image with its part");
+    } else {
+        path(at(ProjectFile::Curves), "loss and accuracy by epoch");
+        path(at(ProjectFile::Confusion), "truth and prediction");
+        path(
+            at(ProjectFile::Split),
+            "every cell with its part and what was predicted",
+        );
+    }
     path(format!("{}.json", model.file), "the model's card");
     if project.parameters["profile"] == true {
         path(at(ProjectFile::Trace), "what single steps took");
     }
     console.line("")?;
     console.line(paths.render())?;
+    if model.detector.is_some() {
+        return console.line(format_args!(
+            "\nnext: cellmill dataset create --batch BATCH --type 0 --mid {}",
+            model.mid
+        ));
+    }
     console.line(format_args!(
         "\nnext: cellmill predict {} --model {}",
         project.dataset, model.mid

@@ -35,7 +35,7 @@ pub(super) struct NetworkArgs {
     /// `vgg11`, `vgg16`: about four and eight times; for comparison with what was published.
     /// `auto`: networks that fit into `--time` are tried, worse ones are dropped after a few epochs, the best goes on.
     #[arg(long, value_name = "NET", value_parser = NETS)]
-    net: Option<String>,
+    pub(super) net: Option<String>,
     /// Size of the network; with `--net auto` the largest that is tried [default: small, with weights normal]
     #[arg(long, value_name = "SCALE", value_parser = ["small", "normal", "big"])]
     scale: Option<String>,
@@ -44,37 +44,37 @@ pub(super) struct NetworkArgs {
     /// Known are files of torchvision (`ResNet`, VGG), of EfficientNet-Lite0, of Keras (VGG16) and models of Cellmill.
     /// The file is checked here and stored once, under its hash.
     #[arg(long, value_name = "FILE")]
-    weights: Option<PathBuf>,
+    pub(super) weights: Option<PathBuf>,
     /// With weights: what they learn with, as a part of the learning rate; at 0 they stay as they are [default: 0.3]
     #[arg(long, value_name = "PART", requires = "weights", value_parser = finite, allow_negative_numbers = true)]
-    body_rate: Option<f64>,
+    pub(super) body_rate: Option<f64>,
     /// Part of the features that a step leaves out, against learning by heart [default: 0.2]
     #[arg(long, value_name = "PART", value_parser = finite, allow_negative_numbers = true)]
     dropout: Option<f64>,
     /// Most epochs [default: 30, with weights 6]
     #[arg(long, value_name = "N")]
-    epochs: Option<u32>,
+    pub(super) epochs: Option<u32>,
     /// Cells of one step [default: 64, with weights 32]
     #[arg(long, value_name = "N")]
-    batch: Option<u32>,
+    pub(super) batch: Option<u32>,
     /// Highest learning rate [default: the network's own, with weights 0.001]
     #[arg(long, value_name = "RATE", value_parser = finite, allow_negative_numbers = true)]
-    learning_rate: Option<f64>,
+    pub(super) learning_rate: Option<f64>,
     /// Ends after so many epochs without a better one [default: never]
     #[arg(long, value_name = "EPOCHS")]
     patience: Option<u32>,
     /// Judge and keep the mean of the weights over steps, by this decay: 0.999 for thousands of steps, 0.99 for hundreds
     #[arg(long, value_name = "DECAY", value_parser = finite, allow_negative_numbers = true)]
-    ema: Option<f64>,
+    pub(super) ema: Option<f64>,
     /// Mix pictures in pairs, by shares drawn from Beta(ALPHA, ALPHA): 0.2 helps where cells are few [default: 0]
     #[arg(long, value_name = "ALPHA", value_parser = finite, allow_negative_numbers = true)]
     mixup: Option<f64>,
     /// The network sees grey
     #[arg(long)]
-    gray: bool,
+    pub(super) gray: bool,
     /// No flips, turns, blur, colour jitter and shifts
     #[arg(long)]
-    no_augment: bool,
+    pub(super) no_augment: bool,
 }
 
 /// A file of weights that was checked.
@@ -127,7 +127,7 @@ impl NetworkArgs {
     }
 
     /// Weights of others were trained at the scale of the paper.
-    fn scale(&self) -> &str {
+    pub(super) fn scale(&self) -> &str {
         match (&self.scale, &self.weights) {
             (Some(scale), _) => scale,
             (None, Some(_)) => "normal",
@@ -135,8 +135,27 @@ impl NetworkArgs {
         }
     }
 
+    /// Which options were given that say how a classifier learns, and no detector.
+    pub(super) fn of_classifiers(&self) -> [(&'static str, bool); 4] {
+        [
+            ("--net auto", self.net.as_deref() == Some("auto")),
+            ("--dropout", self.dropout.is_some()),
+            ("--patience", self.patience.is_some()),
+            ("--mixup", self.mixup.is_some()),
+        ]
+    }
+
     /// The file that was given, checked against the network that is to begin with it.
     pub(super) fn weights_file(&self, side: u32) -> Result<Option<WeightsFile>, Error> {
+        self.checked_file(side, &self.settings().family)
+    }
+
+    /// The same for layers of this family that others are built upon.
+    pub(super) fn weights_file_for(&self, family: &str) -> Result<Option<WeightsFile>, Error> {
+        self.checked_file(self.default_side(), family)
+    }
+
+    fn checked_file(&self, side: u32, family: &str) -> Result<Option<WeightsFile>, Error> {
         let Some(path) = &self.weights else {
             return Ok(None);
         };
@@ -165,7 +184,7 @@ impl NetworkArgs {
             source: source.into(),
         };
         let foreign = weights::read(&bytes).map_err(malformed)?;
-        self.check_fit(&foreign, side).map_err(malformed)?;
+        self.check_fit(&foreign, side, family).map_err(malformed)?;
         let sha256 = sha256_hex(&bytes);
         if WeightsKey::new(&sha256, ending).is_none() {
             return Err(Error::Usage {
@@ -192,6 +211,7 @@ impl NetworkArgs {
         &self,
         foreign: &weights::Foreign,
         side: u32,
+        family: &str,
     ) -> Result<(), weights::WeightsError> {
         let settings = self.settings();
         let scale = match settings.scale.as_str() {
@@ -211,7 +231,7 @@ impl NetworkArgs {
         };
         let chosen = Family::ALL
             .into_iter()
-            .find(|it| it.name() == settings.family);
+            .find(|it| it.name() == family);
         if let Some(family) = chosen {
             return fit(family);
         }

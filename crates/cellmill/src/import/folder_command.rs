@@ -195,6 +195,7 @@ async fn ensure_label_type(
         algorithm: algorithm.code(),
         labels,
         mid: None,
+        detector: None,
         training_interval_days: None,
     };
     client.put_label_type(name, &body).await?;

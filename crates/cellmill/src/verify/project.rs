@@ -30,23 +30,31 @@ pub(super) async fn results(it: &mut Findings<'_>, dir: &Dir, job: &JobRecord) {
                 .await;
         }
         JobParameters::Train(parameters) => {
+            let own = match parameters.detector {
+                Some(_) => ProjectFile::Detections,
+                None => ProjectFile::Confusion,
+            };
             for file in [
                 ProjectFile::Model,
                 ProjectFile::Split,
                 ProjectFile::Curves,
-                ProjectFile::Confusion,
+                own,
             ] {
                 it.needs("result file exists", &key(file)).await;
             }
             let _ = it.json::<TrainResult>(&key(ProjectFile::Model)).await;
-            let n_train = labels(it, dir, ProjectFolder::Train).await;
-            let n_test = labels(it, dir, ProjectFolder::Test).await;
-            if n_train + n_test == 0 {
-                it.problem("labels name cells", "both tables are empty");
+            if parameters.detector.is_none() {
+                let n_train = labels(it, dir, ProjectFolder::Train).await;
+                let n_test = labels(it, dir, ProjectFolder::Test).await;
+                if n_train + n_test == 0 {
+                    it.problem("labels name cells", "both tables are empty");
+                }
             }
-            let model = ModelKey::of_number(ModelKind::Classifier, parameters.mid);
-            it.needs("training has its model", &ObjectKey::ModelCard(model))
-                .await;
+            it.needs(
+                "training has its model",
+                &ObjectKey::ModelCard(parameters.model_key()),
+            )
+            .await;
         }
         JobParameters::Predict(_) => {
             let n = labels(it, dir, ProjectFolder::Predict).await;

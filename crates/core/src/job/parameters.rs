@@ -49,6 +49,12 @@ pub struct DataParameters {
     pub data_type: DataType,
     /// The detector; 0 is the classical finder.
     pub mid: u64,
+    /// A detector's boxes that are less sure are left out; `None`: by its own threshold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_score: Option<f64>,
+    /// Of two detections whose centres are no further apart, the surer one counts; `None`: by the predecessor's rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_distance: Option<u32>,
     /// Write loose PNGs too, and use those that are there.
     pub cache: bool,
     /// Type 2: a point takes the nearest detection whose centre is less than this away, in pixels.
@@ -71,6 +77,8 @@ impl Default for DataParameters {
             size: crate::boxes::DEFAULT_CROP_SIZE,
             data_type: DataType::Points,
             mid: 0,
+            min_score: None,
+            min_distance: None,
             cache: true,
             match_radius: 20,
             match_iou: None,

@@ -409,6 +409,11 @@ impl ModelKey {
         }
     }
 
+    /// Where a model of this number may be: numbers are counted for all kinds together.
+    pub fn all_of_number(mid: u64) -> [Self; 3] {
+        ModelKind::ALL.map(|kind| Self::of_number(kind, mid))
+    }
+
     /// `<kind>/<file>`, as people and old files name a model below its folder; with the folder before it too.
     ///
     /// ```
@@ -501,6 +506,8 @@ pub enum ProjectFile {
     Curves,
     /// `confusion.png`: the confusion matrix of the test part.
     Confusion,
+    /// `detections.json`: what a trained detector found in the images that judge it.
+    Detections,
     /// `trace.json`: events of a training's steps, for a viewer of traces.
     Trace,
     /// The reviewed cells of one case.
@@ -794,6 +801,7 @@ impl ProjectFile {
             Self::Input { piece } => format!("inputs/{piece:05}.json"),
             Self::Split => "split.csv".to_owned(),
             Self::Curves => "curves.png".to_owned(),
+            Self::Detections => "detections.json".to_owned(),
             Self::Confusion => "confusion.png".to_owned(),
             Self::Trace => "trace.json".to_owned(),
             Self::Review { batch, case } => format!("review/{batch}/{case}.json"),
@@ -814,6 +822,7 @@ impl ProjectFile {
             ["log.txt"] => Some(Self::Log),
             ["split.csv"] => Some(Self::Split),
             ["curves.png"] => Some(Self::Curves),
+            ["detections.json"] => Some(Self::Detections),
             ["confusion.png"] => Some(Self::Confusion),
             ["trace.json"] => Some(Self::Trace),
             ["inputs", file] => named(file, ".json")

@@ -230,6 +230,7 @@ fn project_file() -> impl Strategy<Value = ProjectFile> {
         (0u32..100_000).prop_map(|piece| ProjectFile::Input { piece }),
         Just(ProjectFile::Split),
         Just(ProjectFile::Curves),
+        Just(ProjectFile::Detections),
         Just(ProjectFile::Confusion),
         Just(ProjectFile::Trace),
         Just(ProjectFile::Log),

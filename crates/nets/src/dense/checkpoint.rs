@@ -34,6 +34,7 @@ struct Report {
     epoch: u32,
     learning_rate: u64,
     train_loss: u64,
+    score: Option<u64>,
 }
 
 const VERSION: u32 = 1;
@@ -78,6 +79,7 @@ impl<T: Task> DenseTrainer<T> {
             epoch: it.epoch,
             learning_rate: it.learning_rate.to_bits(),
             train_loss: it.train_loss.to_bits(),
+            score: it.score.map(f64::to_bits),
         };
         let description = Description {
             dense_checkpoint: VERSION,
@@ -143,6 +145,7 @@ impl<T: Task> DenseTrainer<T> {
                 epoch: it.epoch,
                 learning_rate: f64::from_bits(it.learning_rate),
                 train_loss: f64::from_bits(it.train_loss),
+                score: it.score.map(f64::from_bits),
             })
             .collect();
         Ok(())

@@ -4,6 +4,7 @@
 mod checkpoint;
 mod crop;
 mod error;
+pub(crate) mod memory;
 mod network;
 mod options;
 mod picture;

@@ -8,6 +8,7 @@ use super::picture::{Field, normalisation};
 use super::task::Task;
 use crate::augment::Planes;
 use crate::device::OpenDevice;
+use crate::layers::Chain;
 use crate::layers::values::{fill, read};
 use crate::optimiser::{AdamW, Pace, learning_rate};
 use crate::rng::{Purpose, Rng};
@@ -42,6 +43,8 @@ pub struct DenseEpoch {
     pub learning_rate: f64,
     /// Mean over the steps.
     pub train_loss: f64,
+    /// What was measured after it, if anything was: see [`DenseTrainer::set_score`].
+    pub score: Option<f64>,
 }
 
 /// A training on fields between two epochs.
@@ -69,7 +72,7 @@ impl<T: Task> DenseTrainer<T> {
     pub(crate) fn start(
         task: T,
         options: DenseOptions,
-        layers: crate::layers::Chain,
+        layers: Chain,
         fields: Arc<Vec<Field<T::Truth>>>,
         device: &OpenDevice,
     ) -> Result<Self, DenseError> {
@@ -126,6 +129,19 @@ impl<T: Task> DenseTrainer<T> {
     /// What was told of the epochs that are done, those before a resume too.
     pub fn reports(&self) -> &[DenseEpoch] {
         &self.reports
+    }
+
+    /// Notes how good the last epoch was, by whatever measure: checkpoints keep it, and nothing else depends on it.
+    pub fn set_score(&mut self, score: f64) {
+        if let Some(it) = self.reports.last_mut() {
+            it.score = Some(score);
+        }
+    }
+
+    /// A network of this training's shape with other weights.
+    pub fn fresh(&self) -> Result<Chain, DenseError> {
+        let layers = self.task.build(0, self.device.candle());
+        layers.map_err(DenseError::Network)
     }
 
     /// Time that the epochs took that are done, those before a resume too.
@@ -239,6 +255,7 @@ impl<T: Task> DenseTrainer<T> {
             epoch: epoch + 1,
             learning_rate: rate,
             train_loss: sum / n_steps as f64,
+            score: None,
         }))
     }
 
@@ -270,8 +287,7 @@ impl<T: Task> DenseTrainer<T> {
 
     /// A network of the averaged weights: what the training would end with now.
     pub(crate) fn averaged(&self) -> Result<DenseNetwork, DenseError> {
-        let layers = self.task.build(0, self.device.candle());
-        let mut layers = layers.map_err(DenseError::Network)?;
+        let mut layers = self.fresh()?;
         state::restore(&mut layers, &self.average.values).map_err(DenseError::Network)?;
         Ok(DenseNetwork::new(layers, 0, &self.device))
     }

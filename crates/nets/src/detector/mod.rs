@@ -15,4 +15,4 @@ pub use found::FindOptions;
 pub use model::{DetectError, Detector, DetectorSpec};
 pub use task::{DetectorTask, LabelledBox};
 pub use tiles::{Region, Tiles};
-pub use train::DetectorTrainer;
+pub use train::{DetectorTrainer, step_bytes};

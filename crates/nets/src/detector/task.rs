@@ -43,6 +43,11 @@ const MIN_SIDE: f32 = 3.0;
 pub(super) const MAX_EXPONENT: f32 = 5.0;
 
 impl DetectorTask {
+    /// Values of an answer for so many classes.
+    pub const fn n_outputs_for(n_classes: usize) -> usize {
+        n_classes + REACHES
+    }
+
     pub const fn n_classes(&self) -> usize {
         self.network.n_outputs - REACHES
     }

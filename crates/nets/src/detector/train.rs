@@ -2,13 +2,19 @@
 
 use super::model::Detector;
 use super::task::{DetectorTask, LabelledBox};
-use crate::dense::{DenseError, DenseOptions, DenseTrainer, Field, Task as _};
+use crate::dense::{memory, DenseError, DenseOptions, DenseTrainer, Field, Task as _};
 use crate::device::OpenDevice;
 use crate::weights::{self, Foreign};
 use std::sync::Arc;
 
 /// A training of a detector.
 pub type DetectorTrainer = DenseTrainer<DetectorTask>;
+
+/// Bytes that a step of training holds on the processor: weights with their gradients, moments and average, and what
+/// the layers keep of a batch. It runs a step of one small crop.
+pub fn step_bytes(task: &DetectorTask, options: &DenseOptions) -> candle_core::Result<u64> {
+    memory::step_bytes(task, options)
+}
 
 impl DetectorTrainer {
     /// Checks everything and makes a network: with fresh weights, or with those that the settings name.

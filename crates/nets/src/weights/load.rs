@@ -73,8 +73,9 @@ fn load(
     )
 }
 
-/// The same for the layers of a family that others are built upon: what is above them stays as it is.
-pub(crate) fn load_below(
+/// The same for the layers of a family that others are built upon, as in a [`Pyramid`](crate::models::Pyramid): what is
+/// above them stays as it is.
+pub fn load_below(
     network: &mut Chain,
     foreign: &Foreign,
     family: Family,

@@ -13,5 +13,4 @@ mod names;
 pub use error::WeightsError;
 pub use export::export;
 pub use foreign::{Array, Foreign, Format, read};
-pub(crate) use load::load_below;
-pub use load::{Report, load_into, load_into_unet};
+pub use load::{Report, load_below, load_into, load_into_unet};

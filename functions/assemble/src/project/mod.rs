@@ -111,7 +111,8 @@ struct Chosen {
     classes: Option<BTreeSet<u32>>,
     /// Of a training: each class of the data set as one that is told apart.
     counts_as: BTreeMap<u32, usize>,
-    is_training: bool,
+    /// Fewer classes teach nothing; 0 for a prediction.
+    least_classes: usize,
 }
 
 impl Chosen {
@@ -130,7 +131,11 @@ impl Chosen {
         Self {
             classes: (!classes.is_empty()).then(|| classes.into_iter().collect()),
             counts_as,
-            is_training: job.kind == JobKind::Train,
+            least_classes: match &job.parameters {
+                JobParameters::Train(it) if it.detector.is_some() => 1,
+                JobParameters::Train(_) => 2,
+                JobParameters::Data(_) | JobParameters::Predict(_) => 0,
+            },
         }
     }
 
@@ -159,9 +164,10 @@ impl Chosen {
             .keys()
             .filter_map(|it| self.counts_as.get(it).copied())
             .collect();
-        if self.is_training && told_apart.len() < 2 {
+        if told_apart.len() < self.least_classes {
+            let least = self.least_classes;
             return unusable(format!(
-                "a training needs cells of at least 2 classes; data set `{ddir}` has {listed} among those chosen"
+                "a training needs cells of at least {least} classes; data set `{ddir}` has {listed} among those chosen"
             ));
         }
         Ok(())

@@ -270,8 +270,11 @@ async fn models(store: &Store, projects: &[JobSeen]) -> Result<Vec<String>, Erro
     if mids.is_empty() {
         return Ok(Vec::new());
     }
-    // A training makes a classifier, of any ending.
-    let files = listed(store, &Prefix::Models(ModelKind::Classifier).to_path()).await?;
+    // Of any kind and ending.
+    let mut files = Vec::new();
+    for kind in ModelKind::ALL {
+        files.extend(listed(store, &Prefix::Models(kind).to_path()).await?);
+    }
     let names = files
         .iter()
         .filter_map(|it| match ObjectKey::parse(&it.key) {

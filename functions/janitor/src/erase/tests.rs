@@ -175,6 +175,7 @@ impl Lab {
             split: SplitRule::Case,
             seed: 1,
             network: NetworkSettings::default(),
+            detector: None,
             propose_for: None,
             shuffle_labels: false,
             profile: false,

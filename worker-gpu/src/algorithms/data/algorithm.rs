@@ -7,15 +7,19 @@ use cellmill_core::formats::CellsListRow;
 use cellmill_core::job::{DataParameters, DataType, JobParameters};
 use cellmill_core::keys::{DatasetFile, ImageKey, JobKind, ObjectKey};
 use cellmill_core::snapshot::{InputImage, UnitInput};
-use cellmill_vision::{CellCutter, DecodeBudget, Decoded, Limits, resize};
+use cellmill_vision::{CellCutter, Decoded, resize};
 use cellmill_worker::{Algorithm, Context, Failure, Outcome, Unit};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::cached;
-use super::image::{ImageError, ImageReader, detect};
+use super::finder::Finder;
+use super::image::{ImageError, ImageReader};
 use super::packer::{MAX_BYTES, Packer};
 use super::plan::{Cut, by_both, by_detections, by_image, by_points};
 use super::rows::Source;
+use crate::bench::Bench;
+use crate::compute::{Compute, Threads};
+use crate::models::{ModelError, Models};
 
 /// Cells cut and written before the next ones: what is in memory beside the image and the pack.
 const CELLS_AT_ONCE: usize = 256;
@@ -28,6 +32,8 @@ const INPUT_VERSION: u32 = 1;
 #[derive(Debug)]
 pub struct DataAlgorithm {
     reader: ImageReader,
+    models: Models,
+    compute: Compute,
     max_pack_bytes: usize,
 }
 
@@ -40,10 +46,11 @@ struct Counts {
 }
 
 impl DataAlgorithm {
-    /// `budget` is what all decodes of the process share.
-    pub fn new(limits: Limits, budget: DecodeBudget) -> Self {
+    pub fn new(bench: &Bench) -> Self {
         Self {
-            reader: ImageReader::new(limits, budget),
+            reader: ImageReader::new(bench.limits.clone(), bench.budget.clone()),
+            models: bench.models.clone(),
+            compute: bench.compute.clone(),
             max_pack_bytes: MAX_BYTES,
         }
     }
@@ -71,10 +78,17 @@ impl Algorithm for DataAlgorithm {
                 source: None,
             });
         };
-        check(parameters)?;
+        let finder = if parameters.data_type.detects() {
+            let finder = Finder::of(parameters, &self.models, context.store()).await;
+            finder.map_err(ModelError::failure)?
+        } else {
+            Finder::classical()
+        };
         let input = read_input(unit, context).await?;
         let mut work = Work {
             reader: &self.reader,
+            finder,
+            compute: &self.compute,
             parameters,
             packer: Packer::new(unit.key.clone(), self.max_pack_bytes),
             table: Vec::new(),
@@ -106,18 +120,6 @@ impl Algorithm for DataAlgorithm {
     }
 }
 
-/// What no attempt can do.
-fn check(parameters: &DataParameters) -> Result<(), Failure> {
-    let refuse = |what| Err(Failure::Permanent { what, source: None });
-    if parameters.data_type.detects() && parameters.mid != 0 {
-        let mid = parameters.mid;
-        return refuse(format!(
-            "detector {mid} is not there\nhint: use `parameter_mid` 0, the classical finder"
-        ));
-    }
-    Ok(())
-}
-
 async fn read_input(unit: &Unit, context: &Context) -> Result<UnitInput, Failure> {
     let key = ObjectKey::Dataset(
         unit.key.dir.clone(),
@@ -145,6 +147,8 @@ async fn read_input(unit: &Unit, context: &Context) -> Result<UnitInput, Failure
 /// What a unit builds up from image to image.
 struct Work<'a> {
     reader: &'a ImageReader,
+    finder: Finder,
+    compute: &'a Compute,
     parameters: &'a DataParameters,
     packer: Packer,
     table: Vec<u8>,
@@ -178,7 +182,8 @@ impl Work<'_> {
             return self.whole(&source, context).await;
         }
         let decoded = self.reader.open(context.store(), image).await?;
-        let found = detect(&decoded.image);
+        let found = self.finder.find(&decoded.image, Threads::All(self.compute));
+        let found = found.map_err(|it| Failure::permanent("cells could not be looked for", it))?;
         let cuts = match parameters.data_type {
             DataType::Both => by_both(image, &found, parameters),
             _ => by_detections(image, &found, parameters.size),

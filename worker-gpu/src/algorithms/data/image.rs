@@ -2,21 +2,17 @@
 
 use std::sync::Arc;
 
-use cellmill_core::boxes::BBox;
 use cellmill_core::ids::sha256_hex;
-use cellmill_core::matching::{DEDUPE_DISTANCE, dedupe};
 use cellmill_core::snapshot::InputImage;
 use cellmill_store::Store;
-use cellmill_vision::{
-    DecodeBudget, Decoded, FinderSettings, Limits, RgbImage, decode_within, find_cells,
-};
+use cellmill_vision::{DecodeBudget, Decoded, Limits, decode_within};
 use cellmill_worker::Failure;
 use futures::TryStreamExt as _;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Why an image gave no cells.
 #[derive(Debug)]
-pub(super) enum ImageError {
+pub(crate) enum ImageError {
     /// Because of the image: a row in `rejected`, the unit goes on.
     Rejected { code: &'static str, reason: String },
     /// Because of the world: the unit fails.
@@ -31,7 +27,7 @@ impl From<Failure> for ImageError {
 
 /// Opens images within the memory that all units of one process share.
 #[derive(Clone, Debug)]
-pub(super) struct ImageReader {
+pub(crate) struct ImageReader {
     limits: Limits,
     budget: DecodeBudget,
     /// KiB of image files in memory; one file of the largest size always fits.
@@ -40,7 +36,7 @@ pub(super) struct ImageReader {
 }
 
 impl ImageReader {
-    pub(super) fn new(limits: Limits, budget: DecodeBudget) -> Self {
+    pub(crate) fn new(limits: Limits, budget: DecodeBudget) -> Self {
         let files_kib = kib(limits.max_bytes).max(1);
         Self {
             limits,
@@ -58,16 +54,7 @@ impl ImageReader {
         store: &Store,
         image: &InputImage,
     ) -> Result<Decoded, ImageError> {
-        let (bytes, held) = self.fetch(store, image).await?;
-        if sha256_hex(&bytes) != image.sha256 {
-            return Err(rejected(
-                "conflict",
-                "its bytes are not those that were frozen with the data set",
-            ));
-        }
-        let decoded = decode_within(&bytes, &self.limits, &self.budget)
-            .map_err(|refusal| rejected(refusal.code(), cellmill_service::report(&refusal)))?;
-        drop(held);
+        let decoded = self.open_bytes(store, &image.key, &image.sha256).await?;
         let (width, height) = (decoded.image.width, decoded.image.height);
         if (width, height) != (image.w, image.h) {
             let reason = format!(
@@ -79,14 +66,33 @@ impl ImageReader {
         Ok(decoded)
     }
 
+    /// The same by key and hash alone.
+    pub(crate) async fn open_bytes(
+        &self,
+        store: &Store,
+        key: &str,
+        sha256: &str,
+    ) -> Result<Decoded, ImageError> {
+        let (bytes, held) = self.fetch(store, key).await?;
+        if sha256_hex(&bytes) != sha256 {
+            return Err(rejected(
+                "conflict",
+                "its bytes are not those that were frozen with the data set",
+            ));
+        }
+        let decoded = decode_within(&bytes, &self.limits, &self.budget)
+            .map_err(|refusal| rejected(refusal.code(), cellmill_service::report(&refusal)))?;
+        drop(held);
+        Ok(decoded)
+    }
+
     async fn fetch(
         &self,
         store: &Store,
-        image: &InputImage,
+        key: &str,
     ) -> Result<(Vec<u8>, SemaphorePermit<'_>), ImageError> {
-        let failed =
-            |error| Failure::of_store(format!("could not read image `{}`", image.key), error);
-        let (head, stream) = match store.get_stream(&image.key).await {
+        let failed = |error| Failure::of_store(format!("could not read image `{key}`"), error);
+        let (head, stream) = match store.get_stream(key).await {
             Ok(opened) => opened,
             Err(error) if error.is_not_found() => {
                 return Err(rejected("missing", "it is not there any more"));
@@ -112,20 +118,6 @@ impl ImageReader {
         });
         Ok((read.await.map_err(failed)?, held))
     }
-}
-
-/// Where the classical finder sees cells, each cell once, the best first.
-///
-/// It works on one channel that it makes itself, so it sees the image in grey whatever `parameter_gray` says.
-pub(crate) fn detect(image: &RgbImage) -> Vec<BBox> {
-    let found: Vec<BBox> = find_cells(image, &FinderSettings::default())
-        .iter()
-        .map(|it| it.bbox)
-        .collect();
-    dedupe(&found, DEDUPE_DISTANCE)
-        .into_iter()
-        .map(|at| found[at])
-        .collect()
 }
 
 fn rejected(code: &'static str, reason: impl Into<String>) -> ImageError {

@@ -5,6 +5,7 @@
 
 mod algorithm;
 mod cached;
+mod finder;
 mod image;
 mod packer;
 mod plan;
@@ -13,5 +14,7 @@ mod rows;
 mod tests;
 
 pub use algorithm::DataAlgorithm;
-pub(crate) use image::detect;
+pub use finder::Found;
+pub(crate) use finder::Finder;
+pub(crate) use image::{ImageError, ImageReader};
 pub use plan::{Cut, by_both, by_detections, by_image, by_points};

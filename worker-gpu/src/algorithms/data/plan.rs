@@ -3,10 +3,11 @@
 use std::collections::{HashMap, HashSet};
 
 use cellmill_core::boxes::{BBox, DEFAULT_CROP_SIZE, square_crop};
-use cellmill_core::classes::UNKNOWN_CLASS;
 use cellmill_core::job::DataParameters;
 use cellmill_core::matching::{Pair, match_boxes, match_points};
 use cellmill_core::snapshot::{InputImage, Point};
+
+use super::finder::Found;
 
 /// One row of the list of cells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -21,12 +22,12 @@ pub struct Cut {
     pub duplicate: bool,
 }
 
-/// Type 0: each detection is a cell that nobody named yet.
-pub fn by_detections(image: &InputImage, found: &[BBox], size: u32) -> Vec<Cut> {
+/// Type 0: each detection is a cell that nobody named yet, unless the detector did.
+pub fn by_detections(image: &InputImage, found: &[Found], size: u32) -> Vec<Cut> {
     marked(
         found
             .iter()
-            .map(|&it| around_detection(image, it, UNKNOWN_CLASS, size)),
+            .map(|it| around_detection(image, it.bbox, it.class, size)),
     )
 }
 
@@ -53,7 +54,8 @@ pub fn by_points(image: &InputImage, size: u32) -> Vec<Cut> {
 
 /// Type 2: detections that a point confirms, with the doctor's class (decision 5). Rows that repeat another
 /// take no part, as no two points share a detection.
-pub fn by_both(image: &InputImage, found: &[BBox], parameters: &DataParameters) -> Vec<Cut> {
+pub fn by_both(image: &InputImage, found: &[Found], parameters: &DataParameters) -> Vec<Cut> {
+    let found: Vec<BBox> = found.iter().map(|it| it.bbox).collect();
     let points: Vec<&Point> = image.points.iter().filter(|it| !it.duplicate).collect();
     let cut = |pair: &Pair| {
         around_detection(
@@ -63,7 +65,7 @@ pub fn by_both(image: &InputImage, found: &[BBox], parameters: &DataParameters) 
             parameters.size,
         )
     };
-    marked(pairs(image, &points, found, parameters).iter().map(cut))
+    marked(pairs(image, &points, &found, parameters).iter().map(cut))
 }
 
 /// Type 3: the whole image, when its label gives it a class.

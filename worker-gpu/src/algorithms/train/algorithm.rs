@@ -1,14 +1,10 @@
 //! The one unit of a training.
 
-use std::ops::ControlFlow;
-use std::time::{Duration, Instant};
-
 use async_trait::async_trait;
 use cellmill_core::job::JobParameters;
 use cellmill_core::keys::{JobKind, ProjectFolder};
-use cellmill_core::model::{EpochFigures, ModelClass, TrainProfile, TrainReport};
+use cellmill_core::model::{ModelClass, TrainProfile, TrainReport};
 use cellmill_core::split::Part;
-use cellmill_core::training::TrainParameters;
 use cellmill_worker::{Algorithm, Cause, Context, Failure, Outcome, Unit};
 
 use super::catalogue::Catalogue;
@@ -16,15 +12,11 @@ use super::cells::{Loading, Shelves};
 use super::parts::{Split, deal_out};
 use super::tables::{labels_table, split_table};
 use super::weights::Given;
-use super::{memory, profile, report, rival};
+use super::{detector, learn, memory, profile, report, rival};
 use crate::algorithms::refuse;
 use crate::bench::Bench;
 use crate::cells::known_classes;
-use crate::learning::{Learned, NoPlan, Plan, Step, Training};
-
-/// How far the whole is when training begins and when it ends, in percent. Before: reading. After: judging.
-const BEGIN: f64 = 5.0;
-const END: f64 = 95.0;
+use crate::learning::{NoPlan, Plan, Training};
 
 /// Trains classifiers. One for a process: its units take turns on the device.
 #[derive(Clone, Debug)]
@@ -52,6 +44,9 @@ impl Algorithm for TrainAlgorithm {
         let JobParameters::Train(parameters) = &unit.job.parameters else {
             return Err(refuse(format!("job `{}` is no training", unit.job.dir)));
         };
+        if let Some(settings) = &parameters.detector {
+            return detector::run(&self.bench, unit, parameters, settings, context).await;
+        }
         // Before anything is read: settings that can't be are told at once.
         let given = Given::read(parameters, context).await?;
         let weights = given.as_ref().map(|it| &it.weights);
@@ -105,8 +100,14 @@ impl Algorithm for TrainAlgorithm {
             let need = self.bench.compute.run(|| plan.need()).map_err(failed)?;
             memory::check(&need)?;
         }
-        let mut learned = self.learn(&plan, parameters, &shelves, context).await?;
-        context.report(END, "judges the model");
+        let mut training = self.begin_or_resume(&plan, &shelves, context).await?;
+        if parameters.profile {
+            training.keep_trace();
+        }
+        let ended = learn::learn(&self.bench.compute, training, parameters.time, context);
+        let (training, broken_off) = ended.await?;
+        let mut learned = training.finish(broken_off).map_err(failed)?;
+        context.report(learn::END, "judges the model");
         let (n_cells, stop) = (catalogue.cells.len(), context.stop_signal());
         let verdict = self
             .bench
@@ -118,8 +119,12 @@ impl Algorithm for TrainAlgorithm {
             unit,
             parameters,
             &split,
-            &shelves,
-            &learned,
+            Part::ALL.map(|it| shelves.of(it).cells.len() as u64),
+            &report::Run {
+                epochs: learned.epochs.len() as u32,
+                best_epoch: learned.best_epoch,
+                ended_early: learned.ended_early,
+            },
             &self.bench.compute,
         );
         facts.weights = match (&given, learned.fit.take()) {
@@ -192,62 +197,7 @@ impl Algorithm for TrainAlgorithm {
     }
 }
 
-/// The file name of a checkpoint, behind its number.
-const CHECKPOINT: &str = "training.safetensors";
-
 impl TrainAlgorithm {
-    /// Trains, on the thread of the unit: its heartbeat goes on beside it, and every step looks whether to stop.
-    async fn learn(
-        &self,
-        plan: &Plan,
-        parameters: &TrainParameters,
-        shelves: &Shelves,
-        context: &mut Context,
-    ) -> Result<Learned, Failure> {
-        let compute = &self.bench.compute;
-        let mut watch = Watch::new(plan.epochs(), parameters.time);
-        let mut training = self.begin_or_resume(plan, shelves, context).await?;
-        if parameters.profile {
-            training.keep_trace();
-        }
-        let mut n_saved = training.epochs_done();
-        let broken_off = loop {
-            watch.look(&training);
-            if training.is_over() {
-                break None;
-            }
-            if watch.is_time_used() {
-                break Some("time");
-            }
-            if context.should_finish() {
-                if training.epochs_done() == 0 {
-                    return Err(Failure::NothingToKeep);
-                }
-                context.info("stopped: the best epoch so far is kept");
-                break Some("stopped");
-            }
-            let seen = &mut *context;
-            let epoch = compute.run(|| training.epoch(&mut |step| watch.step(step, seen)));
-            let epoch = epoch.map_err(failed)?;
-            let is_back = epoch.is_none() && context.is_handed_back();
-            if let Some(figures) = &epoch {
-                if let Some(left) = watch.left(training.spent()) {
-                    training.fit_into(left);
-                }
-                watch.epoch(figures, training.done(), context);
-            }
-            let is_new = training.epochs_done() > n_saved && !training.is_over();
-            if is_new && (is_back || context.is_checkpoint_due()) {
-                let bytes = compute.run(|| training.checkpoint()).map_err(failed)?;
-                let is_best = training.is_at_its_best();
-                context.write_checkpoint(CHECKPOINT, bytes, is_best).await?;
-                n_saved = training.epochs_done();
-            }
-            context.check_stop()?;
-        };
-        training.finish(broken_off).map_err(failed)
-    }
-
     /// A new training, or one that goes on from the newest checkpoint that can be used.
     async fn begin_or_resume(
         &self,
@@ -255,135 +205,21 @@ impl TrainAlgorithm {
         shelves: &Shelves,
         context: &mut Context,
     ) -> Result<Training, Failure> {
-        let compute = &self.bench.compute;
         let (train, validation) = (&shelves.train.samples, &shelves.validation.samples);
-        while let Some((checkpoint, bytes)) = context.newest_checkpoint().await? {
-            let device = compute.device();
-            let resumed = compute.run(|| Training::resume(plan, train, validation, device, &bytes));
-            match resumed {
-                Ok(training) => {
-                    context.resumed_from(&checkpoint);
-                    return Ok(training);
-                }
-                Err(error) => {
-                    context.drop_checkpoint(&checkpoint, &cellmill_service::report(error.as_ref()));
-                }
-            }
-        }
-        compute
-            .run(|| Training::begin(plan, train, validation, compute.device()))
-            .map_err(failed)
+        let compute = &self.bench.compute;
+        let device = compute.device();
+        learn::begin_or_resume(
+            compute,
+            context,
+            || Training::begin(plan, train, validation, device),
+            |bytes| Training::resume(plan, train, validation, device, bytes),
+        )
+        .await
     }
 }
 
-fn failed(error: Cause) -> Failure {
+pub(super) fn failed(error: Cause) -> Failure {
     Failure::permanent("the training failed", error)
-}
-
-/// Reports a training and knows when its time is over.
-struct Watch {
-    epochs: u32,
-    /// Zero: none.
-    limit: Duration,
-    /// What the epochs before this one took, and when this one began.
-    spent: Duration,
-    epoch_began: Instant,
-    /// Balanced accuracy of the last epoch.
-    balanced: Option<f64>,
-    /// Whose turn it is in a search.
-    turn: String,
-}
-
-impl Watch {
-    /// `limit_s` seconds; 0 is no limit.
-    fn new(epochs: u32, limit_s: u64) -> Self {
-        Self {
-            epochs,
-            limit: Duration::from_secs(limit_s),
-            spent: Duration::ZERO,
-            epoch_began: Instant::now(),
-            balanced: None,
-            turn: String::new(),
-        }
-    }
-
-    /// Between two epochs: of a training that goes on, too.
-    fn look(&mut self, training: &Training) {
-        self.spent = training.spent();
-        self.epoch_began = Instant::now();
-        self.turn = training.turn();
-        self.balanced = training.last_epoch().and_then(|it| balanced(&it));
-    }
-
-    fn step(&self, step: Step, context: &mut Context) -> ControlFlow<()> {
-        let percent = self.percent(step.done);
-        let balanced = self
-            .balanced
-            .map(|it| format!(", balanced accuracy {it:.2}"));
-        let balanced = balanced.unwrap_or_default();
-        let Step { epoch, loss, .. } = step;
-        let (turn, epochs) = (&self.turn, self.epochs);
-        let text = format!("{turn}epoch {epoch} of {epochs}, loss {loss:.2}{balanced}");
-        context.report(percent, &text);
-        if context.should_stop() || context.should_finish() {
-            return ControlFlow::Break(());
-        }
-        ControlFlow::Continue(())
-    }
-
-    /// `done` of the whole training.
-    fn epoch(&self, figures: &EpochFigures, done: f64, context: &mut Context) {
-        let text = format!("{}{}", self.turn, described(figures, self.epochs));
-        context.report(self.percent(done), &text);
-        let best = if figures.is_best {
-            ", the best so far"
-        } else {
-            ""
-        };
-        context.info(&format!("{text}{best}"));
-    }
-
-    fn percent(&self, done: f64) -> f64 {
-        BEGIN + (END - BEGIN) * done.max(self.time_used())
-    }
-
-    /// What is left of the time after so much of it; `None` without a limit.
-    fn left(&self, spent: Duration) -> Option<Duration> {
-        (!self.limit.is_zero()).then(|| self.limit.saturating_sub(spent))
-    }
-
-    /// After the time no epoch begins; one at least is run.
-    fn is_time_used(&self) -> bool {
-        !self.spent.is_zero() && self.time_used() >= 1.0
-    }
-
-    /// The part of the time that may be used, 0 when there is no limit.
-    fn time_used(&self) -> f64 {
-        if self.limit.is_zero() {
-            return 0.0;
-        }
-        let used = self.spent + self.epoch_began.elapsed();
-        (used.as_secs_f64() / self.limit.as_secs_f64()).min(1.0)
-    }
-}
-
-fn balanced(figures: &EpochFigures) -> Option<f64> {
-    (figures.validation.n > 0).then_some(figures.validation.balanced_accuracy)
-}
-
-/// `epoch 3 of 20, loss 0.41, balanced accuracy 0.93`
-fn described(figures: &EpochFigures, epochs: u32) -> String {
-    let epoch = format!("epoch {} of {epochs}", figures.epoch);
-    if figures.validation.n == 0 {
-        return format!(
-            "{epoch}, loss {:.2}, accuracy in training {:.2}",
-            figures.train_loss, figures.train_accuracy
-        );
-    }
-    format!(
-        "{epoch}, loss {:.2}, balanced accuracy {:.2}",
-        figures.train_loss, figures.validation.balanced_accuracy
-    )
 }
 
 /// Cells of at least two classes, and two of them: else there is nothing to learn.

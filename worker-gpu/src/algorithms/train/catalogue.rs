@@ -1,5 +1,6 @@
 //! All cells that take part, in an order that names do not decide.
 
+use cellmill_core::boxes::BBox;
 use cellmill_core::formats::{CellImage, InputCell, InputPack, ProjectInput};
 use cellmill_core::ids::Dir;
 use cellmill_core::random::SplitMix;
@@ -96,6 +97,16 @@ impl Catalogue {
     pub(super) fn cell(&self, at: usize) -> &InputCell {
         let it = &self.cells[at];
         &self.pieces[it.piece].cells[it.at]
+    }
+
+    /// How many cells have a box of their own, and not the square that is cut around a point.
+    pub(super) fn n_drawn(&self) -> usize {
+        let is_drawn = |at: &usize| {
+            let cell = self.cell(*at);
+            let square = |it: &BBox| [it.x2 - it.x1, it.y2 - it.y1];
+            cell.kernel.is_some_and(|it| square(&it) != square(&cell.crop))
+        };
+        (0..self.cells.len()).filter(is_drawn).count()
     }
 
     pub(super) fn image(&self, at: usize) -> &CellImage {

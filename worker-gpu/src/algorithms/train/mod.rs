@@ -6,6 +6,8 @@
 mod algorithm;
 mod catalogue;
 mod cells;
+mod detector;
+mod learn;
 mod memory;
 mod parts;
 mod profile;

@@ -111,6 +111,7 @@ pub(super) fn judge(
         stamp: Stamp::default(),
         mid: parameters.mid,
         description: String::new(),
+        kind: ModelKind::Classifier,
         file: ObjectKey::Model(ModelKey::of_number(ModelKind::Classifier, parameters.mid))
             .to_path(),
         bytes: file.len() as u64,
@@ -133,6 +134,7 @@ pub(super) fn judge(
         baseline,
         calibration,
         thresholds: thresholds(&logits[1], validation.labels(), temperature),
+        detector: None,
         lineage: Vec::new(),
         decided: None,
     };
@@ -144,16 +146,24 @@ pub(super) fn judge(
     })
 }
 
-/// Where the weights come from.
+/// How far a training came.
+pub(super) struct Run {
+    pub(super) epochs: u32,
+    /// From 1.
+    pub(super) best_epoch: u32,
+    pub(super) ended_early: Option<&'static str>,
+}
+
+/// Where the weights come from. `n_cells` of each part.
 pub(super) fn facts(
     unit: &Unit,
     parameters: &TrainParameters,
     split: &Split,
-    shelves: &Shelves,
-    learned: &Learned,
+    n_cells: [u64; 3],
+    run: &Run,
     compute: &Compute,
 ) -> TrainingFacts {
-    let n = |part: Part| shelves.of(part).cells.len() as u64;
+    let n = |part: Part| n_cells[part as usize];
     let mut notes = split.notes.clone();
     if n(Part::Validation) == 0 {
         notes.push(
@@ -174,14 +184,15 @@ pub(super) fn facts(
         split_unit: split.unit.to_owned(),
         seed: parameters.seed,
         settings: parameters.network.clone(),
+        detector: parameters.detector.clone(),
         weights: None,
         merge: parameters.merge.clone(),
         n_train: n(Part::Train),
         n_validation: n(Part::Validation),
         n_test: n(Part::Test),
-        epochs_run: learned.epochs.len() as u32,
-        best_epoch: learned.best_epoch,
-        ended_early: learned.ended_early.map(str::to_owned),
+        epochs_run: run.epochs,
+        best_epoch: run.best_epoch,
+        ended_early: run.ended_early.map(str::to_owned),
         instruction_set: instruction_set().to_owned(),
         threads: compute.n_threads() as u32,
         device: compute.device().device().to_string(),

@@ -23,7 +23,7 @@ impl Given {
         parameters: &TrainParameters,
         context: &Context,
     ) -> Result<Option<Self>, Failure> {
-        let Some(file) = &parameters.network.weights else {
+        let Some(file) = parameters.weights() else {
             return Ok(None);
         };
         let Ok(Some(ObjectKey::Weights(name))) = ObjectKey::parse(file) else {
@@ -53,9 +53,19 @@ impl Given {
         let weights = Weights::of_bytes(&bytes).map_err(|error| unfit(file, error.as_ref()))?;
         Ok(Some(Self {
             weights,
-            file: file.clone(),
+            file: file.to_owned(),
             sha256: name.sha256().to_owned(),
         }))
+    }
+
+    /// What a training that can't begin has to say of them, where that is the reason.
+    pub(super) fn unfit_or(&self, failure: Failure) -> Failure {
+        match failure {
+            Failure::Permanent {
+                source: Some(why), ..
+            } => self.unfit(why.as_ref()),
+            failure => failure,
+        }
     }
 
     pub(super) fn unfit(&self, why: &(dyn std::error::Error + 'static)) -> Failure {

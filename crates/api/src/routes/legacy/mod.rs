@@ -16,12 +16,10 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use bytes::Bytes;
 use cellmill_core::job::{JobParameters, JobRecord};
-use cellmill_core::keys::{JobKind, ModelKey, ModelKind, ObjectKey, UnitKey};
+use cellmill_core::keys::{JobKind, UnitKey};
 use cellmill_core::legacy;
-use cellmill_core::model::ModelCard;
 use cellmill_store::Versioned;
 
-use super::documents::read_or_skip;
 use super::jobs::{self, Counted};
 use crate::edge::{Error, Peer, local_only};
 use crate::parts::App;
@@ -128,7 +126,6 @@ async fn model_type(app: &App, job: &JobRecord) -> Result<u8, Error> {
         JobParameters::Predict(it) => it.mid,
         JobParameters::Train(_) => return Ok(0),
     };
-    let key = ObjectKey::ModelCard(ModelKey::of_number(ModelKind::Classifier, mid));
-    let card = read_or_skip::<ModelCard>(&app.store, &key).await?;
+    let card = app.store.read_model_card(mid).await?;
     Ok(card.and_then(|it| it.value.mtype).unwrap_or(0))
 }
