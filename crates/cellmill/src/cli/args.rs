@@ -7,7 +7,7 @@ use crate::commands::{
     case, dataset, dead, images, janitor, jobs, label_types, models, predict, settings, synth,
     train, up, why, workers,
 };
-use crate::{cost, demo, import, show, support, verify};
+use crate::{cost, demo, eval, import, show, support, verify};
 
 use super::exit::EXIT_CODES;
 use super::{Console, Error, Exit};
@@ -34,7 +34,7 @@ pub enum Command {
     Dataset(dataset::DatasetCommand),
     Train(Box<train::TrainArgs>),
     Predict(Box<predict::PredictArgs>),
-    Eval(Box<predict::EvalArgs>),
+    Eval(Box<eval::EvalArgs>),
     #[command(subcommand)]
     Models(models::ModelsCommand),
     #[command(subcommand)]
@@ -90,7 +90,7 @@ impl Cli {
             Command::Dataset(command) => dataset::run(command, console).await,
             Command::Train(args) => train::run(&args, console).await,
             Command::Predict(args) => predict::run(&args, console).await,
-            Command::Eval(args) => predict::eval(&args, console).await,
+            Command::Eval(args) => eval::run(&args, console).await,
             Command::Models(command) => models::run(command, console).await,
             Command::LabelType(command) => label_types::run(command, console).await,
             Command::Preannotate(command) => label_types::preannotate(command, console).await,
@@ -153,7 +153,7 @@ mod tests {
               dataset      Make data sets, and look at them
               train        Train a classifier on the cells of a data set, and say how good it is
               predict      Let a model say what the cells of a data set, or of new images, are
-              eval         Measure a model on the labelled cells of a data set
+              eval         Measure a model on a data set's labelled cells, or detections and masks in files
               models       Look at models, bring one from elsewhere, choose one for a label type
               label-type   Look at label types, define them, train their models
               preannotate  Let a model label new images first, or no model

@@ -43,7 +43,30 @@ pub enum Error {
     Output(#[source] io::Error),
 }
 
+/// What is wrong with a file, and what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+struct Fault {
+    what: String,
+    hint: String,
+}
+
 impl Error {
+    /// A file that breaks a rule.
+    pub(crate) fn malformed(
+        path: impl Into<PathBuf>,
+        what: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Self {
+        Self::Malformed {
+            path: path.into(),
+            source: Box::new(Fault {
+                what: what.into(),
+                hint: hint.into(),
+            }),
+        }
+    }
+
     pub(crate) fn file(
         action: &'static str,
         path: impl Into<PathBuf>,
@@ -95,6 +118,9 @@ impl Error {
         match self {
             Self::Client(error) => error.hint(),
             Self::Usage { hint, .. } => hint.clone(),
+            Self::Malformed { source, .. } => {
+                source.downcast_ref::<Fault>().map(|it| it.hint.clone())
+            }
             _ => None,
         }
     }

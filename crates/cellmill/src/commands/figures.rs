@@ -119,7 +119,7 @@ pub(super) fn show_detected(
 }
 
 /// A share for people: `0.934`.
-pub(super) fn share(value: f64) -> String {
+pub(crate) fn share(value: f64) -> String {
     format!("{value:.3}")
 }
 

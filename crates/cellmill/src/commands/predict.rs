@@ -98,21 +98,15 @@ struct Options {
     no_wait: bool,
 }
 
-const EVAL_EXAMPLES: &str = "\
-Example:
-  cellmill eval 100 --dataset DkxD9Kjl
-      confusion matrix, precision and recall by class, accuracy, balanced accuracy, macro-F1";
-
-/// Measure a model on the labelled cells of a data set
+/// What `eval` asks the server to measure. `eval` has subcommands, too, which take none of it.
 #[derive(Clone, Debug, clap::Args)]
-#[command(after_help = EVAL_EXAMPLES)]
-pub struct EvalArgs {
+pub struct EvalModelArgs {
     /// The model
-    #[arg(value_name = "MODEL")]
-    model: u64,
+    #[arg(value_name = "MODEL", required = true)]
+    model: Option<u64>,
     /// The data set's directory
-    #[arg(long, value_name = "DATASET")]
-    dataset: Dir,
+    #[arg(long, value_name = "DATASET", required = true)]
+    dataset: Option<Dir>,
     #[command(flatten)]
     server: ServerArgs,
     /// Only cells of these classes of the data set, by id or name
@@ -186,14 +180,17 @@ pub(crate) async fn run(args: &PredictArgs, console: &mut Console) -> Result<Exi
     submit(&client, names, &wish, args.options.no_wait, console).await
 }
 
-pub(crate) async fn eval(args: &EvalArgs, console: &mut Console) -> Result<Exit, Error> {
+pub(crate) async fn eval(args: &EvalModelArgs, console: &mut Console) -> Result<Exit, Error> {
+    let (Some(model), Some(dataset)) = (args.model, &args.dataset) else {
+        return Err(Error::usage("`eval` needs a model and --dataset"));
+    };
     let client = args.server.client()?;
     let names = ClassNames::of_server(&client).await?;
     let types = names.ids(&args.types)?;
     let wish = NewProject {
-        dataset: Some(args.dataset.clone()),
+        dataset: Some(dataset.clone()),
         parameter_type: Some(1),
-        ..args.options.wish(args.model, types)
+        ..args.options.wish(model, types)
     };
     submit(&client, names, &wish, args.options.no_wait, console).await
 }

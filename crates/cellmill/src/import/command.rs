@@ -154,14 +154,19 @@ async fn import(args: &ImportArgs, console: &mut Console) -> Result<Report, Erro
     Ok(report)
 }
 
-fn look_at(args: &ImportArgs) -> Result<(super::Listing, Option<ClassTable>), Error> {
-    let listing = list(&args.dir).map_err(|error| match error {
+/// Lists a folder of the documented layout.
+pub(crate) fn listed(dir: &Path) -> Result<super::Listing, Error> {
+    list(dir).map_err(|error| match error {
         LayoutError::Unreadable { path, source } => Error::file("read", path)(source),
         error => Error::Usage {
             what: error.to_string(),
             hint: Some(LAYOUT.to_owned()),
         },
-    })?;
+    })
+}
+
+fn look_at(args: &ImportArgs) -> Result<(super::Listing, Option<ClassTable>), Error> {
+    let listing = listed(&args.dir)?;
     let classes = match &listing.classes {
         Some(path) => Some(class_table(path, &args.dir, args.classes_name.as_deref())?),
         None => None,

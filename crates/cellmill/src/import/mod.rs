@@ -18,8 +18,8 @@ mod send;
 mod tests;
 mod wait;
 
-pub(crate) use command::folder;
 pub use command::{ImportArgs, run};
+pub(crate) use command::{folder, listed};
 pub use listing::{Found, LayoutError, Listing, Skipped, list};
 pub use plan::{Filters, Plan, PlannedFile, plan};
 pub use report::{Problem, Report};

@@ -1,7 +1,7 @@
 //! Where image, label and classes come from: a server, a root folder, or the folder of an import.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use cellmill_core::boxes::BBox;
 use cellmill_core::classes::{ClassTable, KnownClasses};
@@ -167,24 +167,7 @@ fn named(tables: &[ClassTable]) -> Classes {
 
 /// The doctor's own CSV beside the image, of its latest date.
 pub(super) fn truth(folder: &Path, key: &ImageKey) -> Result<Vec<Drawn>, Error> {
-    let dates = folder.join("csv").join(key.batch.as_str());
-    let stem = key.name.stem();
-    let mut latest: Option<(PointsDate, std::path::PathBuf)> = None;
-    for entry in fs::read_dir(&dates).map_err(Error::file("read", &dates))? {
-        let name = entry.map_err(Error::file("read", &dates))?.file_name();
-        let Some(date) = name.to_str().and_then(|it| PointsDate::parse(it).ok()) else {
-            continue;
-        };
-        let file = dates
-            .join(date.as_str())
-            .join(key.case.as_str())
-            .join(format!("{stem}.csv"));
-        let is_newer = latest.as_ref().is_none_or(|(it, _)| is_later(&date, it));
-        if file.is_file() && is_newer {
-            latest = Some((date, file));
-        }
-    }
-    let Some((_, file)) = latest else {
+    let Some(file) = csv_beside(folder, key)? else {
         return Ok(Vec::new());
     };
     let bytes = fs::read(&file).map_err(Error::file("read", &file))?;
@@ -200,6 +183,28 @@ pub(super) fn truth(folder: &Path, key: &ImageKey) -> Result<Vec<Drawn>, Error> 
         class: it.class,
     });
     Ok(drawn.collect())
+}
+
+/// The file of that CSV.
+pub(super) fn csv_beside(folder: &Path, key: &ImageKey) -> Result<Option<PathBuf>, Error> {
+    let dates = folder.join("csv").join(key.batch.as_str());
+    let stem = key.name.stem();
+    let mut latest: Option<(PointsDate, PathBuf)> = None;
+    for entry in fs::read_dir(&dates).map_err(Error::file("read", &dates))? {
+        let name = entry.map_err(Error::file("read", &dates))?.file_name();
+        let Some(date) = name.to_str().and_then(|it| PointsDate::parse(it).ok()) else {
+            continue;
+        };
+        let file = dates
+            .join(date.as_str())
+            .join(key.case.as_str())
+            .join(format!("{stem}.csv"));
+        let is_newer = latest.as_ref().is_none_or(|(it, _)| is_later(&date, it));
+        if file.is_file() && is_newer {
+            latest = Some((date, file));
+        }
+    }
+    Ok(latest.map(|(_, file)| file))
 }
 
 /// The classes of an import's folder.
