@@ -1,4 +1,4 @@
-//! The rules of Cellmill: ids, keys, cell names, boxes, labels, formats, job and unit states, messages.
+//! The rules of Cellmill: ids, keys, cell names, boxes, labels, formats, job and unit states, messages, scores.
 //!
 //! Pure by design: no I/O, no async, no clock (`now` is an argument) and no randomness but from a seed
 //! that the caller gives. Everything that can be decided without the outside world is decided here, and

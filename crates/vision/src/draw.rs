@@ -110,6 +110,9 @@ pub fn with_legend(image: &RgbImage, entries: &[([u8; 3], String)]) -> RgbImage 
     let mut out = RgbImage::filled(image.width, y + line, SHEET_COLOR);
     paste(&mut out, image, 0, 0);
     for (&(x, y), (color, words)) in places.iter().zip(entries) {
+        // Framed, so that a dark colour is seen on the dark strip.
+        let frame = BBox::new(x - scale, y - scale, x + swatch + scale, y + swatch + scale);
+        fill(&mut out, frame, WHITE);
         fill(&mut out, BBox::new(x, y, x + swatch, y + swatch), *color);
         scaled_text(&mut out, x + swatch + gap, y, words, scale);
     }

@@ -66,10 +66,12 @@ fn measure(truth: &Path, masks: &Path) -> Result<Segmented, Error> {
         })?;
         pairs.push((name, of_truth, found));
     }
-    let overlaps: Vec<_> = pairs
+    let compared: Vec<_> = pairs
         .par_iter()
         .map(|(_, truth, found)| overlap(truth, found))
-        .collect::<Result<_, _>>()?;
+        .collect();
+    // The first error by name, whichever came first.
+    let overlaps: Vec<_> = compared.into_iter().collect::<Result<_, _>>()?;
     let mean = MeanFigures::of(&overlaps).ok_or_else(|| Error::Usage {
         what: format!("`{}` holds no PNG", truth.display()),
         hint: Some("give the folder of the label images itself".to_owned()),
