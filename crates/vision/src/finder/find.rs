@@ -3,12 +3,15 @@
 use cellmill_core::boxes::BBox;
 
 use super::canny::{self, Edges};
+use super::choice::choose;
+use super::nuclei::nucleated;
+use super::otsu;
 use super::outline::{Outline, directions, outline};
 use super::plane::{Plane, Work, histogram, stain};
 use super::settings::FinderSettings;
 use super::shape::Mask;
 use super::split::{Region, distances, split};
-use super::{otsu, votes};
+use super::votes::{self, EdgePoint};
 use crate::image::RgbImage;
 
 /// Two boxes whose centres are this near are one cell (FORMATS A.9).
@@ -19,6 +22,10 @@ const MIN_CONTRAST: usize = 12;
 const MIN_PATCH_ROUNDNESS: f64 = 0.6;
 /// ... and when it is this much wider than the typical cell: smaller ones vote for themselves.
 const MIN_PATCH_WIDTH: f64 = 1.4;
+/// ... and when no cell has more than this share in it.
+const MAX_CLUMPED: f64 = 0.6;
+/// A platelet with this share on a red cell is a mark of that.
+const MAX_ON_CELL: f64 = 0.7;
 /// No hole of a cell, its pale centre, has more than this share of the typical radius squared.
 const MAX_HOLE: f64 = 0.3;
 
@@ -38,9 +45,15 @@ pub fn find_cells(image: &RgbImage, settings: &FinderSettings) -> Vec<Detection>
     if image.width == 0 || image.height == 0 {
         return Vec::new();
     }
-    let Work { mut stain, factor } = stain(image);
-    for _ in 0..settings.blur_passes {
-        stain.blur();
+    let Work {
+        mut stain,
+        mut blue,
+        factor,
+    } = stain(image);
+    for plane in [Some(&mut stain), blue.as_mut()].into_iter().flatten() {
+        for _ in 0..settings.blur_passes {
+            plane.blur();
+        }
     }
     let (Some(threshold), Some(edges)) = (
         stain_threshold(&stain),
@@ -48,13 +61,17 @@ pub fn find_cells(image: &RgbImage, settings: &FinderSettings) -> Vec<Detection>
     ) else {
         return Vec::new();
     };
-    let points = votes::edge_points(&stain, &edges);
-    let typical = votes::typical_radius(&stain, &points);
-    let mut found = Vec::new();
-    if let Some(typical) = typical {
-        found.extend(round_cells(&stain, &edges, &points, typical));
-    }
-    found.extend(patches(&stain, &edges, threshold, typical, settings));
+    let field = Field {
+        stain,
+        blue,
+        edges,
+        threshold,
+    };
+    let points = votes::edge_points(&field.stain, &field.edges);
+    let found = match votes::typical_radius(&field.stain, &points) {
+        Some(typical) => field.cells(&points, typical, settings),
+        None => field.patches(None, settings),
+    };
     let mut found: Vec<Detection> = found
         .iter()
         .filter_map(|it| detection(it, factor, image))
@@ -77,51 +94,82 @@ fn stain_threshold(stain: &Plane) -> Option<u8> {
     (highest - lowest >= MIN_CONTRAST).then_some(level as u8)
 }
 
-/// Cells by their outlines, touching and overlapping ones included.
-fn round_cells(
-    stain: &Plane,
-    edges: &Edges,
-    points: &[votes::EdgePoint],
-    typical: f64,
-) -> Vec<Outline> {
-    let rays = directions();
-    let centers = votes::centers(stain, points, typical);
-    centers
-        .into_iter()
-        .filter_map(|it| outline(stain, edges, &rays, it, typical))
-        .collect()
+/// What is known of an image before cells are sought.
+struct Field {
+    stain: Plane,
+    blue: Option<Plane>,
+    edges: Edges,
+    /// What is above it is stained.
+    threshold: u8,
 }
 
-/// Cells by their filled area: those much larger than the typical one, which cast no
-/// votes at its radius, or all where no radius is typical.
-fn patches(
-    stain: &Plane,
-    edges: &Edges,
-    threshold: u8,
-    typical: Option<f64>,
-    settings: &FinderSettings,
-) -> Vec<Outline> {
-    let (width, height) = (stain.width, stain.height);
-    let stained = stain
-        .data
-        .iter()
-        .zip(&edges.mask)
-        .map(|(it, edge)| u8::from(*it > threshold) | edge);
-    let mut mask = Mask {
-        width,
-        height,
-        data: stained.collect(),
-    };
-    let max_hole = typical.map_or(0.0, |it| it * it * MAX_HOLE);
-    mask.fill_holes(max_hole as usize);
-    mask.open(2);
-    let min_side = typical.unwrap_or(0.0) * 2.0 * MIN_PATCH_WIDTH;
-    let is_cell = |it: &Outline| {
-        let area = (it.x2 - it.x1) * (it.y2 - it.y1);
-        area >= min_side * min_side && it.score >= MIN_PATCH_ROUNDNESS
-    };
-    let regions = split(&mask, &distances(&mask), settings.split_depth);
-    regions.iter().map(patch).filter(is_cell).collect()
+impl Field {
+    /// Cells about as large as the typical one, what is told apart by its nuclear stain,
+    /// and large patches that neither explains.
+    fn cells(&self, points: &[EdgePoint], typical: f64, settings: &FinderSettings) -> Vec<Outline> {
+        let mut found = self.round_cells(points, typical, settings);
+        let mut patches = self.patches(Some(typical), settings);
+        // A patch with a cell in it is a clump.
+        let is_clump = |it: &Outline| found.iter().any(|cell| cell.share_inside(it) > MAX_CLUMPED);
+        patches.retain(|it| !is_clump(it));
+        found.extend(patches);
+        let Some(blue) = &self.blue else { return found };
+        let is_stained = |it: &&u8| **it > self.threshold;
+        let n_stained = self.stain.data.iter().filter(is_stained).count();
+        let mut nucleated = nucleated(blue, n_stained, typical);
+        found.retain(|it| !nucleated.contains(it));
+        let is_mark = |it: &Outline| {
+            found
+                .iter()
+                .any(|cell| it.share_inside(cell) >= MAX_ON_CELL)
+        };
+        nucleated.platelets.retain(|it| !is_mark(it));
+        found.extend(nucleated.platelets);
+        found.extend(nucleated.cells);
+        found
+    }
+
+    /// Cells by their outlines, touching and overlapping ones included.
+    fn round_cells(
+        &self,
+        points: &[EdgePoint],
+        typical: f64,
+        settings: &FinderSettings,
+    ) -> Vec<Outline> {
+        let rays = directions();
+        let outlines = votes::centers(&self.stain, points, typical)
+            .into_iter()
+            .filter_map(|it| outline(&self.stain, &self.edges, &rays, it, typical))
+            .collect();
+        let (least, overlap) = (settings.min_score, settings.max_overlap);
+        choose(&self.stain, outlines, typical, least, overlap)
+    }
+
+    /// Cells by their filled area: those much larger than the typical one, which cast no
+    /// votes at its radius, or all where no radius is typical.
+    fn patches(&self, typical: Option<f64>, settings: &FinderSettings) -> Vec<Outline> {
+        let stained = self
+            .stain
+            .data
+            .iter()
+            .zip(&self.edges.mask)
+            .map(|(it, edge)| u8::from(*it > self.threshold) | edge);
+        let mut mask = Mask {
+            width: self.stain.width,
+            height: self.stain.height,
+            data: stained.collect(),
+        };
+        let max_hole = typical.map_or(0.0, |it| it * it * MAX_HOLE);
+        mask.fill_holes(max_hole as usize);
+        mask.open(2);
+        let min_side = typical.unwrap_or(0.0) * 2.0 * MIN_PATCH_WIDTH;
+        let is_cell = |it: &Outline| {
+            let area = (it.x2 - it.x1) * (it.y2 - it.y1);
+            area >= min_side * min_side && it.score >= MIN_PATCH_ROUNDNESS
+        };
+        let regions = split(&mask, &distances(&mask), settings.split_depth);
+        regions.iter().map(patch).filter(is_cell).collect()
+    }
 }
 
 /// The share of the ellipse in the box that is filled, less what the box is longer than wide.
@@ -136,6 +184,7 @@ fn patch(region: &Region) -> Outline {
         x2,
         y2,
         score: fill * (width.min(height) / width.max(height)),
+        hits: Vec::new(),
     }
 }
 

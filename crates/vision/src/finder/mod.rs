@@ -5,7 +5,9 @@
 //! find the same cells.
 
 mod canny;
+mod choice;
 mod find;
+mod nuclei;
 mod otsu;
 mod outline;
 mod plane;

@@ -21,6 +21,8 @@ pub(super) struct Plane {
 #[derive(Debug)]
 pub(super) struct Work {
     pub(super) stain: Plane,
+    /// How much bluer than red or green: nuclear stain. `None` in a dark field.
+    pub(super) blue: Option<Plane>,
     pub(super) factor: u32,
 }
 
@@ -31,12 +33,18 @@ pub(super) fn stain(image: &RgbImage) -> Work {
     // The root of a u64 below 2^52 is exact enough: one too much or too little is no harm.
     let factor = ((pixels as f64 / MAX_WORK_PIXELS).sqrt().ceil() as usize).max(1);
     let mut stain = shrink(image, factor, |[r, g, b]| 255 - r.min(g).min(b));
+    let mut blue = None;
     let brightness = invert_histogram(&histogram(&stain.data));
     if median(&brightness) < DARK_FIELD {
         stain = shrink(image, factor, |[r, g, b]| r.max(g).max(b));
+    } else {
+        blue = Some(shrink(image, factor, |[r, g, b]| {
+            b.saturating_sub(r.min(g))
+        }));
     }
     Work {
         stain,
+        blue,
         factor: factor as u32,
     }
 }

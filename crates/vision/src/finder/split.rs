@@ -81,6 +81,18 @@ impl Region {
             peak,
         }
     }
+
+    /// Both as one, with the peak of this one.
+    pub(super) fn joined(&self, other: &Self) -> Self {
+        Self {
+            x1: self.x1.min(other.x1),
+            y1: self.y1.min(other.y1),
+            x2: self.x2.max(other.x2),
+            y2: self.y2.max(other.y2),
+            area: self.area + other.area,
+            peak: self.peak,
+        }
+    }
 }
 
 const NO_REGION: u32 = u32::MAX;
@@ -188,11 +200,7 @@ impl Flood {
         let other = self.regions[gone as usize];
         self.parents[gone as usize] = kept;
         let region = &mut self.regions[kept as usize];
-        region.x1 = region.x1.min(other.x1);
-        region.y1 = region.y1.min(other.y1);
-        region.x2 = region.x2.max(other.x2);
-        region.y2 = region.y2.max(other.y2);
-        region.area += other.area;
+        *region = region.joined(&other);
         kept
     }
 

@@ -12,10 +12,13 @@ const MAX_RADIUS_SHARE: f64 = 1.0 / 6.0;
 const RADIUS_STEP: f64 = 1.15;
 /// A centre must have votes from this share of a whole circle to count for the typical radius.
 const MIN_COVERAGE: f64 = 0.25;
+/// How much of the votes that fall anywhere by chance is taken off: all of them would
+/// count against a crowd of cells.
+const CHANCE: f64 = 0.5;
 
 /// Radii of cells around the typical one.
-pub(super) const SMALLEST: f64 = 0.6;
-pub(super) const LARGEST: f64 = 1.5;
+const SMALLEST: f64 = 0.6;
+const LARGEST: f64 = 1.5;
 
 /// A pixel on an edge and the unit vector into the cell.
 #[derive(Clone, Copy, Debug)]
@@ -146,11 +149,14 @@ fn roundness_at(plane: &Plane, points: &[EdgePoint], radius: f64) -> f64 {
     bins.cast(points, radius, 1);
     bins.smooth(1);
     let circle = std::f64::consts::TAU * radius;
+    // What edges that point nowhere would give a place by chance.
+    let places = (plane.width * plane.height) as f64 / (9.0 * bins.side * bins.side);
+    let chance = CHANCE * points.len() as f64 / places.max(1.0);
     let reach = (radius / 2.0 / bins.side).ceil() as usize;
-    let peaks = bins.peaks(reach, (circle * MIN_COVERAGE) as u32);
+    let peaks = bins.peaks(reach, (circle * MIN_COVERAGE + chance) as u32);
     peaks
         .iter()
-        .map(|(_, _, votes)| (f64::from(*votes) / circle * radius).powi(2))
+        .map(|(_, _, votes)| ((f64::from(*votes) - chance) / circle * radius).powi(2))
         .sum()
 }
 
