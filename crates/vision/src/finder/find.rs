@@ -137,11 +137,11 @@ impl Field {
         settings: &FinderSettings,
     ) -> Vec<Outline> {
         let rays = directions();
+        let (least, overlap) = (settings.min_score, settings.max_overlap);
         let outlines = votes::centers(&self.stain, points, typical)
             .into_iter()
-            .filter_map(|it| outline(&self.stain, &self.edges, &rays, it, typical))
+            .filter_map(|it| outline(&self.stain, &self.edges, &rays, it, typical, least))
             .collect();
-        let (least, overlap) = (settings.min_score, settings.max_overlap);
         choose(&self.stain, outlines, typical, least, overlap)
     }
 

@@ -6,7 +6,7 @@ use super::otsu;
 use super::outline::Outline;
 use super::plane::{Plane, histogram};
 use super::shape::Mask;
-use super::split::{Region, distances, split};
+use super::split::{Region, components};
 
 /// Nuclear stain above the ground: less is a rim of colour.
 const MIN_STAIN: usize = 20;
@@ -89,7 +89,7 @@ fn regions(blue: &Plane, level: usize) -> Vec<Region> {
         data: blue.data.iter().map(is_above).collect(),
     };
     mask.open(1);
-    split(&mask, &distances(&mask), 1.0)
+    components(mask)
 }
 
 fn is_platelet(region: &Region, circle: f64) -> bool {

@@ -18,6 +18,8 @@ const GRAIN: f64 = 30.0;
 const MAX_JUMP: usize = 3;
 /// What a step costs, where an edge at Canny's threshold earns [`FULL_GAIN`].
 const BEND_COST: i32 = 20;
+/// The share of the wanted score that the first look has to have.
+const MIN_FIRST: f64 = 0.75;
 /// Gains are whole numbers, so that every machine finds the same way.
 const FULL_GAIN: f64 = 256.0;
 
@@ -87,17 +89,21 @@ pub(super) fn directions() -> [(f64, f64); N_RAYS] {
     rays
 }
 
-/// The outline around a centre, or `None` where most rays meet no edge.
+/// The outline around a centre, or `None` where too little of the way around is an edge.
 pub(super) fn outline(
     plane: &Plane,
     edges: &Edges,
     rays: &[(f64, f64); N_RAYS],
     center: (f64, f64),
     typical: f64,
+    min_score: f64,
 ) -> Option<Outline> {
     // The first look leans on the typical radius and on where the votes fell, the second
     // on what the first found.
     let first = trace(plane, edges, rays, center, (typical, typical * 1.25))?;
+    if first.score(edges) < min_score * MIN_FIRST {
+        return None;
+    }
     let second = trace(
         plane,
         edges,
@@ -200,8 +206,9 @@ fn slope(plane: &Plane, edges: &Edges, place: (f64, f64), (ux, uy): (f64, f64)) 
 }
 
 fn pixel(plane: &Plane, (x, y): (f64, f64)) -> Option<usize> {
-    let (x, y) = ((x + 0.5).floor(), (y + 0.5).floor());
+    let (x, y) = (x + 0.5, y + 0.5);
     let is_inside = x >= 0.0 && y >= 0.0 && x < plane.width as f64 && y < plane.height as f64;
+    // Casting rounds down what is not negative.
     is_inside.then(|| y as usize * plane.width + x as usize)
 }
 
@@ -220,6 +227,12 @@ fn median_radius(hits: &[(f64, f64); N_RAYS], high: u16) -> Option<f64> {
 }
 
 impl Trace {
+    /// The mean strength of the edges all around.
+    fn score(&self, edges: &Edges) -> f64 {
+        let strength = |slope: f64| (slope / f64::from(edges.high)).clamp(0.0, 1.0);
+        self.hits.iter().map(|it| strength(it.1)).sum::<f64>() / N_RAYS as f64
+    }
+
     /// The mean of where the rays end.
     fn middle(&self, rays: &[(f64, f64); N_RAYS]) -> (f64, f64) {
         let (mut x, mut y) = (0.0, 0.0);

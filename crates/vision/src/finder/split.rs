@@ -95,6 +95,41 @@ impl Region {
     }
 }
 
+/// The connected parts of the mask in reading order.
+pub(super) fn components(mut mask: Mask) -> Vec<Region> {
+    let width = mask.width;
+    let mut found = Vec::new();
+    let mut open = Vec::new();
+    for seed in 0..mask.data.len() {
+        if mask.data[seed] == 0 {
+            continue;
+        }
+        let mut region = Region::at((seed % width) as u32, (seed / width) as u32, 0);
+        mask.data[seed] = 0;
+        open.push(seed);
+        while let Some(at) = open.pop() {
+            let (x, y) = (at % width, at / width);
+            let mut pixel = Region::at(x as u32, y as u32, 0);
+            pixel.area = 1;
+            region = region.joined(&pixel);
+            let neighbours = [
+                (x > 0).then(|| at - 1),
+                (x + 1 < width).then(|| at + 1),
+                (y > 0).then(|| at - width),
+                (y + 1 < mask.height).then(|| at + width),
+            ];
+            for next in neighbours.into_iter().flatten() {
+                if mask.data[next] != 0 {
+                    mask.data[next] = 0;
+                    open.push(next);
+                }
+            }
+        }
+        found.push(region);
+    }
+    found
+}
+
 const NO_REGION: u32 = u32::MAX;
 
 /// Floods the mask from its widest places outwards; where two floods meet, they become one
@@ -276,6 +311,18 @@ mod tests {
         let mask = discs(&[(30, 30), (58, 28), (80, 33)], 18);
         let set: u32 = mask.data.iter().map(|it| u32::from(*it)).sum();
         assert_eq!(regions(&mask).iter().map(|it| it.area).sum::<u32>(), set);
+    }
+
+    #[test]
+    fn components_are_what_hangs_together() {
+        let mask = discs(&[(30, 30), (58, 28), (100, 30)], 18);
+        let set: u32 = mask.data.iter().map(|it| u32::from(*it)).sum();
+        let got = components(mask);
+        assert_eq!(got.len(), 2, "{got:?}");
+        assert_eq!(got.iter().map(|it| it.area).sum::<u32>(), set);
+        let mut sides: Vec<_> = got.iter().map(|it| (it.x1, it.x2)).collect();
+        sides.sort_unstable();
+        assert_eq!(sides, [(12, 77), (82, 119)]);
     }
 
     #[test]

@@ -67,26 +67,39 @@ impl Bins {
 
     /// Votes at `radius` from every edge.
     fn cast(&mut self, points: &[EdgePoint], radius: f64, weight: u32) {
-        let (width, height) = (self.width as i64, self.height as i64);
+        let (width, height) = (self.width, self.height);
         let scale = 1.0 / self.side;
         for point in points {
-            let x = ((point.x + point.ux * radius) * scale).floor() as i64;
-            let y = ((point.y + point.uy * radius) * scale).floor() as i64;
-            if (0..width).contains(&x) && (0..height).contains(&y) {
-                self.votes[(y * width + x) as usize] += weight;
+            let x = (point.x + point.ux * radius) * scale;
+            let y = (point.y + point.uy * radius) * scale;
+            // Casting rounds down what is not negative.
+            if x >= 0.0 && y >= 0.0 && (x as usize) < width && (y as usize) < height {
+                self.votes[y as usize * width + x as usize] += weight;
             }
         }
     }
 
     /// Sums over `2 * reach + 1` bins in both directions.
     fn smooth(&mut self, reach: usize) {
-        let (width, height) = (self.width, self.height);
+        let width = self.width;
         let mut line = Vec::new();
-        for y in 0..height {
-            slide(&mut self.votes[y * width..], 1, width, reach, &mut line);
+        for row in self.votes.chunks_exact_mut(width) {
+            slide(row, reach, &mut line);
         }
-        for x in 0..width {
-            slide(&mut self.votes[x..], width, height, reach, &mut line);
+        let rows = self.votes.clone();
+        let row = |y: usize| rows.get(y * width..(y + 1) * width).unwrap_or_default();
+        let mut sums = vec![0; width];
+        for y in 0..reach {
+            add(&mut sums, row(y));
+        }
+        for (y, out) in self.votes.chunks_exact_mut(width).enumerate() {
+            add(&mut sums, row(y + reach));
+            if y > reach {
+                for (sum, gone) in sums.iter_mut().zip(row(y - reach - 1)) {
+                    *sum -= gone;
+                }
+            }
+            out.copy_from_slice(&sums);
         }
     }
 
@@ -113,17 +126,23 @@ impl Bins {
     }
 }
 
-/// A running sum over a row or column of `len` values that lie `step` apart.
-fn slide(values: &mut [u32], step: usize, len: usize, reach: usize, line: &mut Vec<u32>) {
+/// A running sum over a row.
+fn slide(values: &mut [u32], reach: usize, line: &mut Vec<u32>) {
     line.clear();
-    line.extend(values.iter().step_by(step).take(len));
+    line.extend_from_slice(values);
     let mut sum: u32 = line.iter().take(reach).sum();
-    for idx in 0..len {
+    for (idx, value) in values.iter_mut().enumerate() {
         sum += line.get(idx + reach).copied().unwrap_or(0);
         if idx > reach {
             sum -= line[idx - reach - 1];
         }
-        values[idx * step] = sum;
+        *value = sum;
+    }
+}
+
+fn add(sums: &mut [u32], row: &[u32]) {
+    for (sum, value) in sums.iter_mut().zip(row) {
+        *sum += value;
     }
 }
 
