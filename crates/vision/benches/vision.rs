@@ -20,6 +20,7 @@ use rustix::time::{ClockId, clock_gettime};
 const ROUNDS: u32 = 7;
 const N_CROPS: usize = 100;
 const CROP_SIDE: u32 = 100;
+const FIELD: (u32, u32) = (2448, 2048);
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
@@ -92,6 +93,10 @@ fn measure(files: &[Vec<u8>]) {
             black_box(find_cells(image, &settings));
         }
     });
+    let field = tiled(&images);
+    report("finder_field", 1, || {
+        black_box(find_cells(&field, &settings));
+    });
     for (figure, cells) in [
         ("crops_gray_bytes", cut(&images[0], CellCutter::gray)),
         ("crops_color_bytes", cut(&images[0], CellCutter::color)),
@@ -102,6 +107,21 @@ fn measure(files: &[Vec<u8>]) {
             "bytes",
         );
     }
+}
+
+/// The images side by side, as large as the field of a five-megapixel camera.
+fn tiled(images: &[RgbImage]) -> RgbImage {
+    let mut field = RgbImage::new(FIELD.0, FIELD.1);
+    let (width, height) = (images[0].width, images[0].height);
+    for y in 0..FIELD.1 {
+        for x in 0..FIELD.0 {
+            let tile = (y / height * FIELD.0.div_ceil(width) + x / width) as usize;
+            if let Some(color) = images[tile % images.len()].pixel(x % width, y % height) {
+                field.set_pixel(x, y, color);
+            }
+        }
+    }
+    field
 }
 
 type Cut<'a> = fn(&mut CellCutter<'a>, BBox) -> Result<Vec<u8>, cellmill_vision::OutsideImage>;
