@@ -27,7 +27,7 @@ impl Default for FinderSettings {
         Self {
             blur_passes: 2,
             low_ratio: 0.5,
-            min_score: 0.6,
+            min_score: 0.58,
             max_overlap: 0.4,
             split_depth: 0.2,
             min_area: 64,
