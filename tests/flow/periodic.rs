@@ -86,6 +86,7 @@ async fn a_label_type_learns_and_new_images_come_labelled() {
         title: "blue or red".to_owned(),
         algorithm: 1101,
         labels: vec!["negative".to_owned(), "positive".to_owned()],
+        detector: None,
         mid: None,
         training_interval_days: Some(30),
         train_now: false,

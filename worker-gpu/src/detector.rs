@@ -107,8 +107,7 @@ impl LearnedFinder {
         image: &RgbImage,
         options: &FindOptions,
     ) -> Result<Vec<FoundCell>, Cause> {
-        let [width, height] =
-            [image.width, image.height].map(|it| self.0.seen_length(it as usize));
+        let [width, height] = [image.width, image.height].map(|it| self.0.seen_length(it as usize));
         let seen = resize(image, width as u32, height as u32);
         let picture = Picture::new(width, height, seen.data)?;
         let found = self.0.find(&picture, &Tiles::default(), options)?;
@@ -350,10 +349,7 @@ impl DetectorTraining {
 
     /// Average precision at an overlap of .50 on the validation part, when it is time to measure it.
     fn measure(&mut self) -> Result<(), Cause> {
-        let (done, all) = (
-            self.trainer.epochs_done(),
-            self.trainer.options().epochs,
-        );
+        let (done, all) = (self.trainer.epochs_done(), self.trainer.options().epochs);
         let is_time = all <= FEW_EPOCHS || done.is_multiple_of(MEASURED_EVERY) || done == all;
         if !is_time || self.validation.is_empty() {
             return Ok(());

@@ -582,9 +582,26 @@ fn figures(report: &EpochReport) -> EpochFigures {
 #[cfg(test)]
 mod tests {
     use cellmill_core::ids::Dir;
+    use cellmill_core::metrics::Confusion;
     use cellmill_core::split::SplitRule;
 
     use super::*;
+
+    #[test]
+    fn an_epoch_is_told_in_words() {
+        let mut validation = Confusion::new(2);
+        validation.add(0, 0);
+        let told = told(&EpochFigures {
+            epoch: 3,
+            learning_rate: 0.1,
+            train_loss: 0.409,
+            train_accuracy: 0.9,
+            validation: Measured::of(&validation, None),
+            ap50: None,
+            is_best: true,
+        });
+        assert_eq!(told.figures, "loss 0.41, balanced accuracy 1.00");
+    }
 
     /// The settings that a job record holds and the options that were measured are one.
     #[test]

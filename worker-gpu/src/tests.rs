@@ -212,6 +212,7 @@ impl Lab {
                 algorithm,
                 labels: Vec::new(),
                 mid,
+                detector: None,
                 training_interval_days: None,
                 train_now: false,
                 last_training: None,
@@ -241,8 +242,7 @@ pub(crate) fn training(types: &[u32]) -> TrainParameters {
     TrainParameters {
         ddir: Dir::parse("DkxD9Kjl").unwrap(),
         did: 1,
-        detector: None,
-            mid: 100,
+        mid: 100,
         types: types.to_vec(),
         merge: Vec::new(),
         resize: 32,

@@ -203,13 +203,18 @@ impl Arguments {
             let picture = Picture::new(seen.width as usize, seen.height as usize, seen.data)?;
             let mut truth = Vec::new();
             for cell in table(&self.data.join(&row["csv"]))? {
-                let name = if self.agnostic { "cell" } else { &cell["Label"] };
+                let name = if self.agnostic {
+                    "cell"
+                } else {
+                    &cell["Label"]
+                };
                 let class = classes.iter().position(|it| it == name);
                 let class = class.unwrap_or_else(|| {
                     classes.push(name.to_owned());
                     classes.len() - 1
                 });
-                let side = |name: &str| cell[name].parse::<f64>().map(|it| (it * self.scale) as f32);
+                let side =
+                    |name: &str| cell[name].parse::<f64>().map(|it| (it * self.scale) as f32);
                 let bbox = [side("x1")?, side("y1")?, side("x2")?, side("y2")?];
                 truth.push(LabelledBox { class, bbox });
             }
@@ -229,5 +234,7 @@ fn table(path: &std::path::Path) -> Result<Vec<BTreeMap<String, String>>, Error>
     let text = std::fs::read_to_string(path)?;
     let mut lines = text.lines().map(|line| line.split(',').map(str::to_owned));
     let names: Vec<String> = lines.next().ok_or("the table is empty")?.collect();
-    Ok(lines.map(|it| names.iter().cloned().zip(it).collect()).collect())
+    Ok(lines
+        .map(|it| names.iter().cloned().zip(it).collect())
+        .collect())
 }

@@ -1,7 +1,7 @@
 //! The named values of a network, outside of it: copied, put back, written to bytes and read from them.
 
-use crate::layers::{Layer, Slot};
 use crate::layers::values::{read, write};
+use crate::layers::{Layer, Slot};
 use candle_core::Error as CandleError;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use std::collections::{BTreeMap, HashMap};

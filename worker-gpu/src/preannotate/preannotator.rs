@@ -412,11 +412,7 @@ fn whole_layer(model: &Model, rows: &[Vec<f32>]) -> ModelLayer {
 fn cells_layer(model: &Model, boxes: Vec<ModelBox>, rows: &[Vec<f32>]) -> ModelLayer {
     let boxes = boxes.into_iter().zip(rows).map(|(it, row)| {
         let (class, score) = said(model, row);
-        ModelBox {
-            class,
-            score,
-            ..it
-        }
+        ModelBox { class, score, ..it }
     });
     ModelLayer {
         boxes: Some(boxes.collect()),

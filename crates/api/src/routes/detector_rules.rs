@@ -30,7 +30,12 @@ pub(super) fn check(it: &DetectorSettings, problems: &mut Vec<String>) {
     weights("detector", it.weights.as_deref(), it.body_rate, problems);
     let (zoom, rate) = (it.zoom.unwrap_or(1.0), it.learning_rate);
     let rules = [
-        ("zoom", zoom, (0.01..=16.0).contains(&zoom), "from 0.01 to 16"),
+        (
+            "zoom",
+            zoom,
+            (0.01..=16.0).contains(&zoom),
+            "from 0.01 to 16",
+        ),
         (
             "learning_rate",
             rate,

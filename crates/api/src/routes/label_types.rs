@@ -315,9 +315,8 @@ async fn checked(
         let card = models::usable_detector(app, detector).await?;
         models::check_own(&card)?;
         if !is_of_cells(algorithm) {
-            let message = format!(
-                "label type `{name}` is about whole images, no detector looks at them"
-            );
+            let message =
+                format!("label type `{name}` is about whole images, no detector looks at them");
             return Err(Error::refused("bad_parameter", message));
         }
     }

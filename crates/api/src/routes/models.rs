@@ -8,8 +8,8 @@ use cellmill_core::ids::TableName;
 use cellmill_core::keys::{ModelKey, ModelKind, NumberKind, ObjectKey};
 use cellmill_core::messages::UnitClass;
 use cellmill_core::model::{
-    Calibration, Decided, DetectorFacts, Measured, ModelCard, ModelClass, ModelInput, ModelState, Threshold,
-    TrainingFacts,
+    Calibration, Decided, DetectorFacts, Measured, ModelCard, ModelClass, ModelInput, ModelState,
+    Threshold, TrainingFacts,
 };
 use cellmill_core::records::NumberRecord;
 use cellmill_store::uploads::{Received, Sha256Hex, SignedUpload, UploadGrant, receive};
@@ -176,7 +176,9 @@ pub(super) async fn usable_detector(app: &App, mid: u64) -> Result<ModelCard, Er
             "model {mid} is a {}, cells are found by a detector",
             card.kind.as_str()
         ),
-        hint: Some("`parameter_mid` 0 is the classical finder, `cellmill train --kind detect` makes a detector"),
+        hint: Some(
+            "`parameter_mid` 0 is the classical finder, `cellmill train --kind detect` makes a detector",
+        ),
     })
 }
 

@@ -9,8 +9,8 @@ use cellmill_core::split::SplitRule;
 use cellmill_core::training::MergedClass;
 
 use super::datasets::{NewDataset, Statistics, long_description, without_repeats};
-use super::{detector_rules, network_rules};
 use super::projects::{NewMergedClass, NewProject};
+use super::{detector_rules, network_rules};
 use crate::edge::Error;
 
 /// Side of the network's input when nobody says: as large as cells of FORMATS A.9 need to be told apart.

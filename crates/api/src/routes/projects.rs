@@ -8,7 +8,9 @@ use cellmill_core::keys::{JobKind, ModelKey, ModelKind, NumberKind, ObjectKey};
 use cellmill_core::messages::UnitClass;
 use cellmill_core::model::ModelCard;
 use cellmill_core::split::SplitRule;
-use cellmill_core::training::{DetectorSettings, NetworkSettings, PredictParameters, TrainParameters};
+use cellmill_core::training::{
+    DetectorSettings, NetworkSettings, PredictParameters, TrainParameters,
+};
 use cellmill_store::Versioned;
 use cellmill_store::accept::made_up_dir;
 use futures::{StreamExt as _, TryStreamExt as _};

@@ -102,7 +102,15 @@ pub(super) fn show_detected(
         facts.min_score
     ))?;
     let figure = |it: Option<f64>| it.map(share).unwrap_or_default();
-    let mut table = Table::new(["class", "AP50", "AP50-95", "precision", "recall", "F1", "cells"]);
+    let mut table = Table::new([
+        "class",
+        "AP50",
+        "AP50-95",
+        "precision",
+        "recall",
+        "F1",
+        "cells",
+    ]);
     for (class, it) in model.classes.iter().zip(&judged.per_class) {
         table.row([
             format!("{} {}", class.id, class.name),

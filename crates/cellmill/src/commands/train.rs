@@ -299,7 +299,10 @@ fn show(console: &mut Console, trained: &Trained) -> Result<(), Error> {
     let mut path = |path: String, what: &str| paths.row([path, what.to_owned()]);
     let at = |file| ObjectKey::Project(dir.clone(), file).to_path();
     if model.detector.is_some() {
-        path(at(ProjectFile::Curves), "loss and average precision by epoch");
+        path(
+            at(ProjectFile::Curves),
+            "loss and average precision by epoch",
+        );
         path(
             at(ProjectFile::Detections),
             "what was found in the images that judge it",

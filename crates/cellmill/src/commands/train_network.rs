@@ -229,9 +229,7 @@ impl NetworkArgs {
             };
             options.fit(foreign).map(drop)
         };
-        let chosen = Family::ALL
-            .into_iter()
-            .find(|it| it.name() == family);
+        let chosen = Family::ALL.into_iter().find(|it| it.name() == family);
         if let Some(family) = chosen {
             return fit(family);
         }

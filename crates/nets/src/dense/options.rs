@@ -79,13 +79,20 @@ impl DenseOptions {
         check("side", self.side as f64, SIDES);
         check("learning_rate", self.learning_rate, [1e-8, 10.0]);
         check("weight_decay", self.weight_decay, [0.0, 10.0]);
-        check("warm_up_epochs", self.warm_up_epochs, [0.0, f64::from(self.epochs)]);
+        check(
+            "warm_up_epochs",
+            self.warm_up_epochs,
+            [0.0, f64::from(self.epochs)],
+        );
         check("scale_jitter", self.scale_jitter, [0.0, 2.0]);
         check("body_rate", self.body_rate, [0.0, 1.0]);
         check("ema", self.ema, [0.0, 1.0 - 1e-9]);
         if !self.side.is_multiple_of(crate::models::MULTIPLE) {
             let multiple = crate::models::MULTIPLE;
-            problems.push(format!("side is {}, it is a multiple of {multiple}", self.side));
+            problems.push(format!(
+                "side is {}, it is a multiple of {multiple}",
+                self.side
+            ));
         }
         if let Some(it) = &self.normalisation {
             problems.extend(it.problems());

@@ -50,7 +50,11 @@ impl Picture {
 
     /// The pixels of a part that lies inside.
     pub(crate) fn part(&self, it: Region) -> Vec<u8> {
-        let rows = self.pixels.chunks_exact(self.width * 3).skip(it.y).take(it.height);
+        let rows = self
+            .pixels
+            .chunks_exact(self.width * 3)
+            .skip(it.y)
+            .take(it.height);
         rows.flat_map(|row| &row[it.x * 3..][..it.width * 3])
             .copied()
             .collect()

@@ -55,7 +55,10 @@ mod tests {
         for (at, it) in seen.iter().enumerate() {
             assert_eq!(*it, Some(picture.pixel(2 + at % 4, 1 + at / 4)));
         }
-        let beside = Crop { left: 100.0, ..crop };
+        let beside = Crop {
+            left: 100.0,
+            ..crop
+        };
         beside.each_pixel(&picture, |it| assert_eq!(it, None));
     }
 }

@@ -331,7 +331,10 @@ impl<T: Task> Feed<'_, T> {
         fill(x, |x| {
             let pictures = x.par_chunks_mut(side * side * 3).zip(shots);
             pictures
-                .map_init(|| Planes::new(side), |planes, (x, shot)| self.one(*shot, planes, x))
+                .map_init(
+                    || Planes::new(side),
+                    |planes, (x, shot)| self.one(*shot, planes, x),
+                )
                 .collect_into_vec(&mut seen);
         })?;
         Ok(seen)
@@ -398,4 +401,3 @@ impl<T: Task> Stepper<'_, T> {
         Ok(loss.value)
     }
 }
-

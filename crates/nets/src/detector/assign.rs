@@ -159,7 +159,12 @@ mod tests {
         places.dedup();
         assert_eq!(places.len(), n);
         assert_eq!(targets.0.iter().filter(|it| it.at == 63).count(), 1);
-        assert!(targets.0.iter().all(|it| it.reaches.iter().all(|it| *it > 0.0)));
+        assert!(
+            targets
+                .0
+                .iter()
+                .all(|it| it.reaches.iter().all(|it| *it > 0.0))
+        );
         assert!(assign(&GRID, &answers, &[]).0.is_empty());
     }
 }

@@ -110,16 +110,19 @@ mod tests {
             .map(|_| {
                 let mut draw = |high: f64| rng.between(0.0, high) as f32;
                 let (x, y, w, h) = (draw(300.0), draw(300.0), draw(40.0), draw(60.0));
-                of(usize::from(draw(1.0) > 0.5), [x, y, x + w, y + h], draw(1.0))
+                of(
+                    usize::from(draw(1.0) > 0.5),
+                    [x, y, x + w, y + h],
+                    draw(1.0),
+                )
             })
             .collect();
         let mut sorted = boxes.clone();
         sort(&mut sorted);
         let mut plain: Vec<CellBox> = Vec::new();
         for it in sorted {
-            let is_double = |other: &CellBox| {
-                other.class == it.class && iou(&other.bbox, &it.bbox) > 0.3
-            };
+            let is_double =
+                |other: &CellBox| other.class == it.class && iou(&other.bbox, &it.bbox) > 0.3;
             if !plain.iter().any(is_double) {
                 plain.push(it);
             }

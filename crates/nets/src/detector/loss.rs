@@ -156,7 +156,9 @@ mod tests {
 
     #[test]
     fn the_gradient_is_that_of_the_value() {
-        let answers: Vec<f32> = (0..24).map(|it| ((it * 7 % 11) as f32 - 5.0) / 4.0).collect();
+        let answers: Vec<f32> = (0..24)
+            .map(|it| ((it * 7 % 11) as f32 - 5.0) / 4.0)
+            .collect();
         let loss = |answers: &[f32]| {
             let mut gradient = vec![0.0; answers.len()];
             let value = of_picture(&GRID, answers, &targets(), 0.5, &mut gradient);

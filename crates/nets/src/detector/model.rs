@@ -40,7 +40,10 @@ impl DetectorSpec {
             problems.push(format!("version is {given}, this program reads {VERSION}"));
         }
         if !(0.001..=100.0).contains(&self.scale) {
-            problems.push(format!("scale is {}, it goes from 0.001 to 100", self.scale));
+            problems.push(format!(
+                "scale is {}, it goes from 0.001 to 100",
+                self.scale
+            ));
         }
         problems.extend(self.normalisation.problems());
         problems
@@ -137,10 +140,7 @@ impl Detector {
         [width, height]: [usize; 2],
         tiles: &Tiles,
         options: &FindOptions,
-        read: &mut dyn FnMut(
-            Region,
-        )
-            -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>>,
+        read: &mut dyn FnMut(Region) -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>>,
     ) -> Result<Vec<CellBox>, DetectError> {
         let mut boxes = Vec::new();
         for tile in tiles.of(width, height) {
@@ -148,7 +148,11 @@ impl Detector {
             let of_tile = self.tile(&tile, pixels, options);
             let of_tile = of_tile.map_err(DetectError::Network)?;
             // Doubles within a tile are the most; what stays is little however large the field is.
-            boxes.extend(drop_doubles(of_tile, options.max_overlap, options.any_class));
+            boxes.extend(drop_doubles(
+                of_tile,
+                options.max_overlap,
+                options.any_class,
+            ));
         }
         Ok(drop_doubles(boxes, options.max_overlap, options.any_class))
     }

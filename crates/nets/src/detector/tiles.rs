@@ -77,7 +77,11 @@ impl Tiles {
                     begin: begin(at),
                     length: side.min(length),
                 };
-                let from = if at == 0 { f32::NEG_INFINITY } else { border(at) };
+                let from = if at == 0 {
+                    f32::NEG_INFINITY
+                } else {
+                    border(at)
+                };
                 let to = if at + 1 == n {
                     f32::INFINITY
                 } else {
@@ -121,7 +125,12 @@ mod tests {
                     let place = [x as f32, y as f32, x as f32 + 1.0, y as f32 + 1.0];
                     let owners: Vec<&Tile> = all.iter().filter(|it| it.owns(&place)).collect();
                     assert_eq!(owners.len(), 1, "{x} {y} of {width} x {height}");
-                    let Region { x: left, y: top, width: w, height: h } = owners[0].shown;
+                    let Region {
+                        x: left,
+                        y: top,
+                        width: w,
+                        height: h,
+                    } = owners[0].shown;
                     assert!(left + w <= width && top + h <= height);
                     // Half of what is shared lies around, or the field ends.
                     assert!(left == 0 || left + 19 <= x);

@@ -2,7 +2,7 @@
 
 use super::model::Detector;
 use super::task::{DetectorTask, LabelledBox};
-use crate::dense::{memory, DenseError, DenseOptions, DenseTrainer, Field, Task as _};
+use crate::dense::{DenseError, DenseOptions, DenseTrainer, Field, Task as _, memory};
 use crate::device::OpenDevice;
 use crate::weights::{self, Foreign};
 use std::sync::Arc;

@@ -122,12 +122,7 @@ impl<'a> Builder<'a> {
     }
 
     /// The body with its head: the mean over all positions, features, dropout, classes.
-    pub(super) fn finish(
-        mut self,
-        body: Body,
-        it: &Architecture,
-        dropout: f64,
-    ) -> Result<Network> {
+    pub(super) fn finish(mut self, body: Body, it: &Architecture, dropout: f64) -> Result<Network> {
         self.epsilon = 1e-5;
         let channels = body.channels();
         let (rng, device) = (&mut self.rng(), self.device);

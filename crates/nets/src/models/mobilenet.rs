@@ -46,10 +46,20 @@ pub(super) fn body(make: &mut Builder<'_>) -> Result<Body> {
     for (at, (outputs, halves)) in BLOCKS.into_iter().enumerate() {
         let stride = make.stride(halves);
         let depthwise = make.depthwise(channels, 3, stride, 1, Activation::Relu)?;
-        layers.push(make.level(), format!("blocks.{at}.depthwise."), depthwise, channels);
+        layers.push(
+            make.level(),
+            format!("blocks.{at}.depthwise."),
+            depthwise,
+            channels,
+        );
         let outputs = make.width(outputs);
         let pointwise = make.convolution([channels, outputs], 1, 1, 0, Activation::Relu)?;
-        layers.push(make.level(), format!("blocks.{at}.pointwise."), pointwise, outputs);
+        layers.push(
+            make.level(),
+            format!("blocks.{at}.pointwise."),
+            pointwise,
+            outputs,
+        );
         channels = outputs;
     }
     Ok(layers)

@@ -16,6 +16,6 @@ pub use architecture::{
 };
 pub(crate) use network::is_head;
 pub use network::{Network, Output};
-pub use pyramid::{MULTIPLE, Pyramid, STRIDE};
 pub(crate) use pyramid::{ANSWER_BIAS, is_above};
+pub use pyramid::{MULTIPLE, Pyramid, STRIDE};
 pub use unet::UNet;

@@ -37,7 +37,12 @@ pub(super) fn body(make: &mut Builder<'_>, n_blocks: [usize; 4]) -> Result<Body>
         for at in 0..n {
             let stride = make.stride(stage > 0 && at == 0);
             let block = basic_block(make, [channels, outputs], stride)?;
-            layers.push(make.level(), format!("stages.{stage}.{at}."), block, outputs);
+            layers.push(
+                make.level(),
+                format!("stages.{stage}.{at}."),
+                block,
+                outputs,
+            );
             channels = outputs;
         }
     }

@@ -9,8 +9,8 @@ mod profile;
 mod run;
 mod step;
 
-pub(crate) use checkpoint::Report as SavedReport;
 pub(crate) use average::Average;
+pub(crate) use checkpoint::Report as SavedReport;
 pub use error::TrainError;
 pub use profile::{Part as ProfilePart, Profile, TraceEvent};
 pub use run::{EpochReport, StepReport, Trainer};

@@ -14,7 +14,7 @@ mod rows;
 mod tests;
 
 pub use algorithm::DataAlgorithm;
-pub use finder::Found;
 pub(crate) use finder::Finder;
+pub use finder::Found;
 pub(crate) use image::{ImageError, ImageReader};
 pub use plan::{Cut, by_both, by_detections, by_image, by_points};

@@ -19,14 +19,15 @@ use cellmill_core::unit::{Output, UnitRecord, UnitState};
 use cellmill_queue::{MemoryQueue, Queue, hints};
 use cellmill_store::{Put, Store};
 use cellmill_vision::pack::PackIndex;
-use cellmill_vision::{DecodeBudget, Limits, RgbImage, crop, decode, encode_png, read_source};
+use cellmill_vision::{Limits, RgbImage, crop, decode, encode_png, read_source};
 use cellmill_worker::{
     Algorithm as _, Context, Failure, Outcome, Parts, Unit, WorkerLoop, fresh_id,
 };
 use proptest::prelude::*;
 use tokio_util::sync::CancellationToken;
 
-use super::{Cut, DataAlgorithm, by_both, by_points};
+use super::{Cut, DataAlgorithm, Found, by_both, by_points};
+use crate::tests::bench;
 
 const SIZE: u32 = 100;
 
@@ -151,7 +152,7 @@ impl Lab {
 }
 
 fn algorithm() -> DataAlgorithm {
-    DataAlgorithm::new(Limits::default(), DecodeBudget::default())
+    DataAlgorithm::new(&bench())
 }
 
 /// What a unit left.
@@ -463,7 +464,11 @@ proptest! {
         let image = bare_image(200, 150, points.collect());
         let found: Vec<BBox> = found.into_iter().map(|(x, y, w, h)| BBox::new(x, y, x + w, y + h)).collect();
         let parameters = DataParameters { match_radius: radius, ..DataParameters::default() };
-        let cuts = by_both(&image, &found, &parameters);
+        let seen: Vec<Found> = found
+            .iter()
+            .map(|&bbox| Found { bbox, class: 100, score: 1.0 })
+            .collect();
+        let cuts = by_both(&image, &seen, &parameters);
         let pairs: Vec<_> = cuts.iter().map(|it| (it.kernel, it.class)).collect();
         prop_assert_eq!(pairs, naive_pairs(&image, &found, radius));
     }

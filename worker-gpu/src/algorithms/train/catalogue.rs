@@ -104,7 +104,8 @@ impl Catalogue {
         let is_drawn = |at: &usize| {
             let cell = self.cell(*at);
             let square = |it: &BBox| [it.x2 - it.x1, it.y2 - it.y1];
-            cell.kernel.is_some_and(|it| square(&it) != square(&cell.crop))
+            cell.kernel
+                .is_some_and(|it| square(&it) != square(&cell.crop))
         };
         (0..self.cells.len()).filter(is_drawn).count()
     }

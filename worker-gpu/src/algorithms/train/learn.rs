@@ -168,3 +168,29 @@ impl Watch {
         (used.as_secs_f64() / self.limit.as_secs_f64()).min(1.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use cellmill_core::job::JobParameters;
+
+    use super::*;
+    use crate::tests::{Lab, training};
+
+    #[tokio::test]
+    async fn after_the_time_no_epoch_begins_and_steps_are_finished() {
+        let lab = Lab::plain(8, &[301, 302]).await;
+        let unit = lab.unit(JobParameters::Train(training(&[301, 302])), 0, 1);
+        let mut context = Context::unsupervised(lab.store.clone(), &unit);
+        let step = Step {
+            epoch: 3,
+            done: 0.1,
+            loss: 0.4,
+        };
+        for (limit, spent, ends) in [(0, 100, false), (9, 8, false), (9, 9, true), (9, 0, false)] {
+            let mut watch = Watch::new(20, limit);
+            watch.spent = Duration::from_secs(spent);
+            assert!(watch.step(step, &mut context).is_continue());
+            assert_eq!(watch.is_time_used(), ends, "{limit} {spent}");
+        }
+    }
+}

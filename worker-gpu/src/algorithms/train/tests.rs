@@ -19,6 +19,7 @@ use cellmill_worker::{Algorithm as _, Context};
 use futures::TryStreamExt as _;
 
 use super::TrainAlgorithm;
+use crate::learner::Learner as _;
 use crate::learning::{Plan, Samples, Training};
 use crate::tests::{Lab, bench, painted, permanent, trained, training};
 

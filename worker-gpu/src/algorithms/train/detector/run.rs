@@ -77,8 +77,7 @@ pub(in super::super) async fn run(
         Some(given) => given.unfit_or(error),
         None => error,
     })?;
-    let (training, broken_off) =
-        learn::learn(compute, training, parameters.time, context).await?;
+    let (training, broken_off) = learn::learn(compute, training, parameters.time, context).await?;
     context.report(learn::END, "judges the detector");
     let stop = context.stop_signal();
     let mut finder = training.finder().map_err(failed)?;
