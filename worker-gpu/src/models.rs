@@ -89,7 +89,7 @@ pub(crate) enum Subject {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ModelError {
     #[error(
-        "{} {mid} is not there\nhint: `cellmill models ls` shows the models that are",
+        "model {mid} is not there as a {}\nhint: `cellmill models ls` shows the models that are",
         kind.as_str()
     )]
     Missing { kind: ModelKind, mid: u64 },

@@ -8,7 +8,7 @@ use cellmill_core::document::Stamp;
 use cellmill_core::formats::{CellImage, InputCell, InputPack, ProjectInput};
 use cellmill_core::ids::{Dir, TableName, sha256_hex};
 use cellmill_core::job::{JobParameters, JobRecord};
-use cellmill_core::keys::{JobKind, ModelKey, ModelKind, ObjectKey, ProjectFile, UnitKey};
+use cellmill_core::keys::{JobKind, ModelKey, ObjectKey, ProjectFile, UnitKey};
 use cellmill_core::messages::UnitClass;
 use cellmill_core::model::{ModelCard, TrainReport};
 use cellmill_core::records::{LabelTypeSettings, Named};
@@ -183,7 +183,7 @@ impl Lab {
     /// Puts a trained model into the registry, as collecting does.
     pub(crate) async fn register(&self, files: &BTreeMap<String, Bytes>) -> ModelCard {
         let report: TrainReport = serde_json::from_slice(&files["report"]).unwrap();
-        let key = ModelKey::of_number(ModelKind::Classifier, report.card.mid);
+        let key = ModelKey::of_number(report.card.kind, report.card.mid);
         let file = ObjectKey::Model(key.clone());
         let put = self
             .store

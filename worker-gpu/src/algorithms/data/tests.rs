@@ -638,7 +638,12 @@ async fn what_no_attempt_can_do_is_permanent() {
     let mut lab = Lab::new(DataType::Detect);
     lab.parameters.mid = 7;
     match lab.try_run(&algorithm()).await.0 {
-        Err(Failure::Permanent { what, .. }) => assert!(what.contains("detector 7 "), "{what}"),
+        Err(Failure::Permanent { what, .. }) => {
+            assert!(
+                what.contains("model 7 is not there as a detector"),
+                "{what}"
+            );
+        }
         other => panic!("{other:?}"),
     }
     let lab = Lab::new(DataType::Points);

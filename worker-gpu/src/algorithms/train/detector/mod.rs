@@ -4,6 +4,8 @@
 
 mod fields;
 mod run;
+#[cfg(test)]
+mod tests;
 mod verdict;
 
 pub(super) use run::run;
