@@ -5,7 +5,9 @@ use cellmill_core::formats::{Indent, SearchedModel, TrainResult, to_json};
 use cellmill_core::ids::TableName;
 use cellmill_core::job::JobRecord;
 use cellmill_core::keys::{ModelKey, ObjectKey, ProjectFile, ProjectFolder};
-use cellmill_core::model::{Decided, Measured, ModelCard, ModelState, TrainReport};
+use cellmill_core::model::{
+    Decided, Detected, DetectorFacts, Measured, ModelCard, ModelState, TrainReport,
+};
 use cellmill_core::records::{LabelTypeSettings, Named};
 use cellmill_core::training::TrainParameters;
 use cellmill_core::unit::UnitRecord;
@@ -17,6 +19,8 @@ use crate::{Collect, Error, failed};
 
 /// A classifier, in the numbers of the predecessor's models.
 const CLASSIFIER: u32 = 6;
+/// A one-stage detector, which its lists show among the croppers.
+const DETECTOR: u32 = 7;
 
 /// Who adopts a model that a periodic training brought.
 const BY: &str = "periodic training";
@@ -189,7 +193,7 @@ fn mod_json(job: &JobRecord, card: &ModelCard, report: &TrainReport) -> TrainRes
         "snapshot".to_owned(),
         json!(training.map(|it| &it.snapshot)),
     );
-    TrainResult {
+    let result = TrainResult {
         n_train: training.map_or(0, |it| it.n_train),
         n_classes: card.classes.len() as u32,
         input_shape: format!("{side}x{side}x3"),
@@ -212,5 +216,29 @@ fn mod_json(job: &JobRecord, card: &ModelCard, report: &TrainReport) -> TrainRes
         recall: test.as_ref().map_or(-1.0, |it| it.balanced_accuracy),
         precision: test.as_ref().map_or(validation.accuracy, mean_of),
         extra,
+    };
+    match &card.detector {
+        Some(facts) => of_detector(result, facts),
+        None => result,
+    }
+}
+
+/// Of a detector what counts is average precision at an overlap of .50, and precision and recall from its threshold on.
+fn of_detector(result: TrainResult, facts: &DetectorFacts) -> TrainResult {
+    let ap50 = |it: &Option<Detected>| it.as_ref().map(|it| it.ap50);
+    let validation = ap50(&facts.validation).unwrap_or(0.0);
+    let judged = facts.test.as_ref().or(facts.validation.as_ref());
+    TrainResult {
+        history: vec![SearchedModel {
+            model_id: 0,
+            loss: result.loss,
+            metric_value: validation,
+        }],
+        metric_value: validation,
+        evaluate_value: ap50(&facts.test).unwrap_or(validation),
+        model_type: DETECTOR,
+        recall: judged.map_or(-1.0, |it| it.recall),
+        precision: judged.map_or(-1.0, |it| it.precision),
+        ..result
     }
 }

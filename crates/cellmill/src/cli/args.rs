@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn help_shows_the_commands() {
         let help = Cli::command().term_width(80).render_help().to_string();
-        expect_test::expect![[r"
+        expect_test::expect![[r#"
             Turn microscope photographs of cells into labelled cells and data sets
 
             Usage: cellmill [OPTIONS] <COMMAND>
@@ -151,7 +151,7 @@ mod tests {
               images       List images
               image        Show what is known of one image
               dataset      Make data sets, and look at them
-              train        Train a classifier on the cells of a data set, and say how good it is
+              train        Train a classifier on the cells of a data set, or a detector on their boxes, and say how good it is
               predict      Let a model say what the cells of a data set, or of new images, are
               eval         Measure a model on a data set's labelled cells, or detections and masks in files
               models       Look at models, bring one from elsewhere, choose one for a label type
@@ -183,6 +183,6 @@ mod tests {
               3  done, but some files were refused or rejected, or conflict with others
               4  no server answers
               5  the server refused the request
-        "]].assert_eq(&help);
+        "#]].assert_eq(&help);
     }
 }
