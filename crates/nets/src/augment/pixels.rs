@@ -108,6 +108,11 @@ impl Planes {
         }
     }
 
+    /// The negative.
+    pub(super) fn invert(&mut self) {
+        self.values.iter_mut().for_each(|it| *it = 1.0 - *it);
+    }
+
     /// The picture pixel by pixel, as networks see it.
     pub(crate) fn normalised(&self, it: &Normalisation, out: &mut [f32]) {
         interleave(&self.values, out, it.mean, it.deviation);

@@ -25,6 +25,15 @@ pub struct Augment {
     pub saturation: f64,
     /// Probability of a blur, of a strength drawn anew.
     pub blur: f64,
+    /// Probability of the negative: dark cells on bright ground for bright ones on dark.
+    #[serde(skip_serializing_if = "is_off")]
+    pub invert: f64,
+}
+
+/// Settings without it are written as they were before there was one.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands on a reference")]
+fn is_off(invert: &f64) -> bool {
+    *invert <= 0.0
 }
 
 impl Default for Augment {
@@ -37,6 +46,7 @@ impl Default for Augment {
             contrast: 0.1,
             saturation: 0.1,
             blur: 0.1,
+            invert: 0.0,
         }
     }
 }
@@ -51,6 +61,7 @@ impl Augment {
         contrast: 0.0,
         saturation: 0.0,
         blur: 0.0,
+        invert: 0.0,
     };
 
     /// Everything that is wrong with it, a line each.
@@ -61,6 +72,7 @@ impl Augment {
             ("augment.contrast", self.contrast, 0.9),
             ("augment.saturation", self.saturation, 1.0),
             ("augment.blur", self.blur, 1.0),
+            ("augment.invert", self.invert, 1.0),
         ];
         parts
             .into_iter()
@@ -111,12 +123,16 @@ impl Augment {
         let factors = strengths.map(|it| rng.between(1.0 - it, 1.0 + it) as f32);
         let blurred = rng.chance(self.blur);
         let strength = rng.uniform() as f32;
+        let inverted = rng.chance(self.invert);
         // Factors of 1 would still round.
         if factors.map(f32::to_bits) != [1.0_f32.to_bits(); 3] {
             planes.colour(factors);
         }
         if blurred {
             planes.blur(strength);
+        }
+        if inverted {
+            planes.invert();
         }
     }
 
@@ -221,6 +237,13 @@ mod tests {
             blur: 1.0,
             ..Augment::NONE
         };
+        let inverted = Augment {
+            invert: 1.0,
+            ..Augment::NONE
+        };
+        let plain = changed(&Augment::NONE, 1);
+        let sums = changed(&inverted, 1).into_iter().zip(plain).map(|(a, b)| a + b);
+        assert!({ sums }.all(|it| (it - 1.0).abs() < 1e-6));
         let roughness = |it: &[f32]| it.windows(4).map(|it| (it[3] - it[0]).abs()).sum::<f32>();
         assert!(roughness(&changed(&blurred, 1)) < roughness(&changed(&Augment::NONE, 1)));
         assert_eq!(

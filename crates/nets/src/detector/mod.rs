@@ -14,5 +14,6 @@ pub use boxes::{CellBox, drop_doubles};
 pub use found::FindOptions;
 pub use model::{DetectError, Detector, DetectorSpec};
 pub use task::{DetectorTask, LabelledBox};
+pub(crate) use tiles::Tile;
 pub use tiles::{Region, Tiles};
 pub use train::{DetectorTrainer, step_bytes};

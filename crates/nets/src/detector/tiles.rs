@@ -32,15 +32,15 @@ impl Default for Tiles {
 
 /// A tile: what the network sees, and where its own cells lie.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Tile {
-    pub(super) shown: Region,
+pub(crate) struct Tile {
+    pub(crate) shown: Region,
     /// `[x1, y1, x2, y2]`, the last two exclusive; infinite at the field's border.
     pub(super) own: [f32; 4],
 }
 
 impl Tiles {
     /// All tiles of a field, row after row.
-    pub(super) fn of(&self, width: usize, height: usize) -> Vec<Tile> {
+    pub(crate) fn of(&self, width: usize, height: usize) -> Vec<Tile> {
         let (columns, rows) = (self.cut(width), self.cut(height));
         let tile = |&(y, own_y): &(Span, [f32; 2]), &(x, own_x): &(Span, [f32; 2])| Tile {
             shown: Region {
@@ -106,6 +106,30 @@ impl Tile {
         let [left, top, right, bottom] = self.own;
         (left..right).contains(&x) && (top..bottom).contains(&y)
     }
+
+    /// The pixels of the field whose upper left corners are this tile's to tell.
+    pub(crate) fn own_pixels(&self) -> Region {
+        let Region {
+            x,
+            y,
+            width,
+            height,
+        } = self.shown;
+        let within = |from: f32, to: f32, begin: usize, length: usize| {
+            let place = |it: f32| (it.ceil() as usize).clamp(begin, begin + length);
+            let (from, to) = (place(from), place(to));
+            (from, to - from)
+        };
+        let [left, top, right, bottom] = self.own;
+        let (x, width) = within(left, right, x, width);
+        let (y, height) = within(top, bottom, y, height);
+        Region {
+            x,
+            y,
+            width,
+            height,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -139,6 +163,14 @@ mod tests {
                     assert!(top + h == height || y + 18 <= top + h);
                 }
             }
+            let mut owners = vec![0; width * height];
+            for own in all.iter().map(Tile::own_pixels) {
+                for y in own.y..own.y + own.height {
+                    let row = &mut owners[y * width + own.x..][..own.width];
+                    row.iter_mut().for_each(|it| *it += 1);
+                }
+            }
+            assert!(owners.iter().all(|it| *it == 1));
         }
     }
 }

@@ -10,12 +10,14 @@ use crate::layers::{Activation, Block, Chain, Convolution, Skip, Upsample};
 use candle_core::{Device, Result};
 use serde::{Deserialize, Serialize};
 
-/// The level that answers: the picture halved so often.
+/// The level that answers for cells in boxes: the picture halved so often.
 const FINEST: usize = 2;
 /// Pictures have sides that are multiples of this: the deepest level halves them five times.
 pub const MULTIPLE: usize = 32;
 /// Side of a square of the picture for which there is one answer.
 pub const STRIDE: usize = 1 << FINEST;
+/// Channels of a picture.
+const COLOURS: usize = 3;
 /// A side at which the builder halves as often as the papers do.
 const LARGE: usize = 1 << 10;
 
@@ -46,6 +48,22 @@ impl Pyramid {
     /// Pictures `[n, h, w, 3]`, whose sides are multiples of [`MULTIPLE`], to answers
     /// `[n, h / STRIDE, w / STRIDE, n_outputs]`, with fresh weights of this seed.
     pub fn build(&self, seed: u64, device: &Device) -> Result<Chain> {
+        self.build_up_to(FINEST, &["first", "second"], seed, device)
+    }
+
+    /// The same up to the picture's own size, to answers `[n, h, w, n_outputs]`. Nothing but the last convolution comes
+    /// after the finest level: at that size every layer costs sixteen times what it does for [`Self::build`].
+    pub fn build_whole(&self, seed: u64, device: &Device) -> Result<Chain> {
+        self.build_up_to(0, &[], seed, device)
+    }
+
+    fn build_up_to(
+        &self,
+        finest: usize,
+        before_last: &[&str],
+        seed: u64,
+        device: &Device,
+    ) -> Result<Chain> {
         let mut make = Builder::new(self.scale, LARGE, seed, device);
         if self.family == Family::EfficientNetLite0 {
             make = make.with_epsilon(efficientnet::EPSILON);
@@ -53,14 +71,14 @@ impl Pyramid {
         let body = self.body(&mut make)?;
         let mut make = make.with_epsilon(1e-5);
         let mut levels = body.into_levels();
-        let below = levels.split_off(FINEST);
+        let below = levels.split_off(finest);
         let mut network = Chain::default();
         for level in levels {
             network.append(level.layers);
         }
-        let pyramid = self.join(&mut make, FINEST, below.into())?;
+        let pyramid = self.join(&mut make, finest, below.into())?;
         network.append(pyramid);
-        for name in ["first", "second"] {
+        for name in before_last {
             let layer = self.convolution(&mut make, self.width)?;
             network.push(format!("{ANSWER}{name}."), layer);
         }
@@ -99,7 +117,9 @@ impl Pyramid {
         }
         let inner = self.join(make, number + 1, levels)?;
         let inner = inner.then("", Upsample::default());
-        let joined = self.convolution(make, self.width + level.channels)?;
+        // A family that halves the picture at once has no layer at its own size: there the colours are joined.
+        let beside = if level.channels == 0 { COLOURS } else { level.channels };
+        let joined = self.convolution(make, self.width + beside)?;
         let decode = Chain::default().then(name("joined."), joined);
         Ok(Chain::default().then("", Skip::new(level.layers, inner, decode)))
     }
@@ -133,6 +153,10 @@ mod tests {
             let y = network.forward(x(), &mut pass).unwrap();
             let dx = network.backward(y, false, &mut pass).unwrap();
             assert!(dx.is_none());
+            let mut network = it.build_whole(1, &device).unwrap();
+            let y = network.forward(x(), &mut pass).unwrap();
+            assert_eq!(y.dims4().unwrap(), (2, 64, 96, 7), "{family:?}");
+            network.backward(y, false, &mut pass).unwrap();
         }
     }
 }
