@@ -5,18 +5,20 @@
 //! by id, within each kind. `--network JSON`, `--loss JSON` and `--options JSON` set `SegmenterNetwork`, `SegmenterLoss`
 //! and fields of `DenseOptions`, `--weights FILE` begins with weights from elsewhere, `--folds 0,2` leaves thirds out.
 //! Nothing is chosen on the part that judges. Prints a JSON line a third and one over all; `--out DIR` gets the
-//! segmenters and the masks that they made.
+//! segmenters, the masks that they made and pictures with borders; `--models DIR` judges such segmenters again.
 #![expect(clippy::print_stdout, reason = "an example tells what it measured")]
 
 use cellmill_core::detection::instances::{MeanFigures, Overlap};
 use cellmill_nets::dense::{DenseOptions, Field, Picture};
 use cellmill_nets::detector::Tiles;
 use cellmill_nets::segmenter::{
-    LabelledCells, Preparation, SegmentOptions, SegmenterLoss, SegmenterNetwork, SegmenterTask,
-    SegmenterTrainer,
+    LabelledCells, Preparation, SegmentOptions, Segmenter, SegmenterLoss, SegmenterNetwork,
+    SegmenterTask, SegmenterTrainer,
 };
 use cellmill_nets::{Augment, Device, Scale, weights};
-use cellmill_vision::{LabelImage, Limits, decode, decode_labels, encode_labels};
+use cellmill_vision::{
+    LabelImage, Limits, RgbImage, decode, decode_labels, encode_labels, encode_png,
+};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -43,6 +45,7 @@ struct Slide {
     kind: String,
     fold: usize,
     picture: Picture,
+    pixels: Vec<u8>,
     ids: Vec<u16>,
 }
 
@@ -67,6 +70,7 @@ fn slides(data: &Path) -> Result<Vec<Slide>, Error> {
         let size = [image.width as usize, image.height as usize];
         Ok(Slide {
             fold: (*count - 1) % N_FOLDS,
+            pixels: image.data.clone(),
             picture: Picture::new(size[0], size[1], image.data)?,
             ids: decode_labels(&bytes("labels")?, &limits)?.ids,
             id,
@@ -84,12 +88,16 @@ fn figures(judged: &[Judged<'_>]) -> serde_json::Value {
         kinds.entry(&it.slide.kind).or_default().push(&it.overlap);
     }
     let of = |it: Vec<&Overlap>| serde_json::json!(MeanFigures::of(it));
-    kinds.into_iter().map(|(kind, it)| (kind.to_owned(), of(it))).collect()
+    kinds
+        .into_iter()
+        .map(|(kind, it)| (kind.to_owned(), of(it)))
+        .collect()
 }
 
 struct Arguments {
     data: PathBuf,
     out: Option<PathBuf>,
+    models: Option<PathBuf>,
     weights: Option<PathBuf>,
     folds: Vec<usize>,
     preparation: Preparation,
@@ -104,6 +112,7 @@ impl Arguments {
         let mut it = Self {
             data: PathBuf::new(),
             out: None,
+            models: None,
             weights: None,
             folds: (0..N_FOLDS).collect(),
             preparation: Preparation::default(),
@@ -122,6 +131,7 @@ impl Arguments {
             match name.as_str() {
                 "--data" => it.data = value.into(),
                 "--out" => it.out = Some(value.into()),
+                "--models" => it.models = Some(value.into()),
                 "--weights" => it.weights = Some(value.into()),
                 "--folds" => {
                     let folds: Result<_, _> = value.split(',').map(str::parse).collect();
@@ -140,8 +150,8 @@ impl Arguments {
         Ok(it)
     }
 
-    /// Trains without a third and judges on it.
-    fn fold<'a>(&self, slides: &'a [Slide], fold: usize) -> Result<Vec<Judged<'a>>, Error> {
+    /// A segmenter of all thirds but one, and its last loss.
+    fn train(&self, slides: &[Slide], fold: usize) -> Result<(Segmenter, Option<f64>), Error> {
         let field = |it: &Slide| -> Result<_, Error> {
             let (width, height) = (it.picture.width(), it.picture.height());
             Ok(Field {
@@ -149,7 +159,11 @@ impl Arguments {
                 truth: LabelledCells::new(width, height, it.ids.clone(), |_| 0)?,
             })
         };
-        let train: Result<Vec<_>, _> = slides.iter().filter(|it| it.fold != fold).map(field).collect();
+        let train: Result<Vec<_>, _> = slides
+            .iter()
+            .filter(|it| it.fold != fold)
+            .map(field)
+            .collect();
         let task = SegmenterTask {
             network: self.network,
             n_classes: 1,
@@ -160,33 +174,45 @@ impl Arguments {
         let bytes = self.weights.as_ref().map(std::fs::read).transpose()?;
         let foreign = bytes.as_deref().map(weights::read).transpose()?;
         let options = self.options.clone();
-        let begun = Instant::now();
         let mut trainer = SegmenterTrainer::new(task, options, train?, &device, foreign.as_ref())?;
         let mut loss = 0.0;
         while !trainer.is_finished() {
             let report = trainer.epoch(&mut |_| ControlFlow::Continue(()))?;
             loss = report.expect("nobody broke it off").train_loss;
         }
+        Ok((trainer.segmenter(1.0)?, Some(loss)))
+    }
+
+    /// Trains without a third and judges on it.
+    fn fold<'a>(&self, slides: &'a [Slide], fold: usize) -> Result<Vec<Judged<'a>>, Error> {
+        let begun = Instant::now();
+        let (mut segmenter, loss) = match &self.models {
+            Some(models) => {
+                let bytes = std::fs::read(models.join(file_name(fold)))?;
+                (Segmenter::from_bytes(&bytes, &Device::Cpu.open()?)?, None)
+            }
+            None => self.train(slides, fold)?,
+        };
         let train_s = begun.elapsed().as_secs_f64();
-        let mut segmenter = trainer.segmenter(1.0)?;
         let begun = Instant::now();
         let mut judged = Vec::new();
         for slide in slides.iter().filter(|it| it.fold == fold) {
             let found = segmenter.segment(&slide.picture, &Tiles::default(), &self.segment)?;
             let overlap = Overlap::between(&slide.ids, &found.labels)?;
             if let Some(out) = &self.out {
+                let of = |what: &str| out.join(format!("{}.{what}.png", slide.id));
                 let image = LabelImage {
                     width: found.width as u32,
                     height: found.height as u32,
                     ids: found.labels.iter().map(|it| *it as u16).collect(),
                 };
-                std::fs::write(out.join(format!("{}.png", slide.id)), encode_labels(&image))?;
+                std::fs::write(of("labels"), encode_labels(&image))?;
+                std::fs::write(of("borders"), borders(slide, &found.labels))?;
             }
             judged.push(Judged { slide, overlap });
         }
         if let Some(out) = &self.out {
-            let name = format!("fold{fold}.safetensors");
-            std::fs::write(out.join(name), segmenter.to_bytes()?)?;
+            std::fs::write(out.join(file_name(fold)), segmenter.to_bytes()?)?;
         }
         let line = serde_json::json!({
             "fold": fold,
@@ -194,10 +220,37 @@ impl Arguments {
             "segment_s": begun.elapsed().as_secs_f64(),
             "loss": loss,
             "figures": figures(&judged),
+            "f1": judged.iter().map(|it| (&it.slide.id, it.overlap.figures().f1)).collect::<BTreeMap<_, _>>(),
         });
         println!("{line}");
         Ok(judged)
     }
+}
+
+fn file_name(fold: usize) -> String {
+    format!("fold{fold}.safetensors")
+}
+
+/// The picture with the borders of true cells in green and of found ones in red.
+fn borders(slide: &Slide, found: &[u32]) -> Vec<u8> {
+    let (width, height) = (slide.picture.width(), slide.picture.height());
+    let mut data = slide.pixels.clone();
+    let truth: Vec<u32> = slide.ids.iter().map(|it| u32::from(*it)).collect();
+    for (labels, channel) in [(&truth[..], 1), (found, 0)] {
+        for at in 0..labels.len() {
+            let is_other = |beside: usize| labels.get(beside).is_some_and(|it| *it != labels[at]);
+            if is_other(at + 1) || is_other(at + width) {
+                data[3 * at + channel] = 255;
+                data[3 * at + 2] = 0;
+            }
+        }
+    }
+    let image = RgbImage {
+        width: width as u32,
+        height: height as u32,
+        data,
+    };
+    encode_png(&image)
 }
 
 /// What a short training on few pictures does best with: see `segmenter/design.md`.
@@ -232,5 +285,7 @@ fn table(path: &Path) -> Result<Vec<BTreeMap<String, String>>, Error> {
     let text = std::fs::read_to_string(path)?;
     let mut lines = text.lines().map(|line| line.split(',').map(str::to_owned));
     let names: Vec<String> = lines.next().ok_or("the table is empty")?.collect();
-    Ok(lines.map(|it| names.iter().cloned().zip(it).collect()).collect())
+    Ok(lines
+        .map(|it| names.iter().cloned().zip(it).collect())
+        .collect())
 }

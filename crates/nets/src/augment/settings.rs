@@ -31,7 +31,10 @@ pub struct Augment {
 }
 
 /// Settings without it are written as they were before there was one.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands on a reference")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands on a reference"
+)]
 fn is_off(invert: &f64) -> bool {
     *invert <= 0.0
 }
@@ -242,7 +245,10 @@ mod tests {
             ..Augment::NONE
         };
         let plain = changed(&Augment::NONE, 1);
-        let sums = changed(&inverted, 1).into_iter().zip(plain).map(|(a, b)| a + b);
+        let sums = changed(&inverted, 1)
+            .into_iter()
+            .zip(plain)
+            .map(|(a, b)| a + b);
         assert!({ sums }.all(|it| (it - 1.0).abs() < 1e-6));
         let roughness = |it: &[f32]| it.windows(4).map(|it| (it[3] - it[0]).abs()).sum::<f32>();
         assert!(roughness(&changed(&blurred, 1)) < roughness(&changed(&Augment::NONE, 1)));

@@ -118,7 +118,11 @@ impl Pyramid {
         let inner = self.join(make, number + 1, levels)?;
         let inner = inner.then("", Upsample::default());
         // A family that halves the picture at once has no layer at its own size: there the colours are joined.
-        let beside = if level.channels == 0 { COLOURS } else { level.channels };
+        let beside = if level.channels == 0 {
+            COLOURS
+        } else {
+            level.channels
+        };
         let joined = self.convolution(make, self.width + beside)?;
         let decode = Chain::default().then(name("joined."), joined);
         Ok(Chain::default().then("", Skip::new(level.layers, inner, decode)))

@@ -89,11 +89,18 @@ impl Evidence {
 
     pub(super) fn cells(self, parting: Parting) -> Segmentation {
         let (labels, n_cells) = watershed(&self.levels, self.width, parting);
-        let n_told = if self.n_classes > 1 { 1 + self.n_classes } else { 1 };
+        let n_told = if self.n_classes > 1 {
+            1 + self.n_classes
+        } else {
+            1
+        };
         let mut sums = vec![0.0_f64; n_cells * n_told];
         let mut areas = vec![0_u32; n_cells];
         let mut told = self.told.chunks_exact(n_told);
-        let rows = self.parts.iter().flat_map(|it| (it.y..it.y + it.height).map(move |y| (it, y)));
+        let rows = self
+            .parts
+            .iter()
+            .flat_map(|it| (it.y..it.y + it.height).map(move |y| (it, y)));
         for (part, y) in rows {
             let from = y * self.width + part.x;
             let levels = &self.levels[from..from + part.width];
@@ -131,7 +138,8 @@ impl Answers<'_> {
 
     /// The mean around a pixel, weighted 1 2 1 both ways; the tile's edge is repeated.
     fn smooth_depth(&self, [x, y]: [usize; 2], n_classes: usize) -> f32 {
-        let around = |it: usize, length: usize| [it.saturating_sub(1), it, (it + 1).min(length - 1)];
+        let around =
+            |it: usize, length: usize| [it.saturating_sub(1), it, (it + 1).min(length - 1)];
         let columns = around(x, self.shown.width);
         let row = |y: usize| {
             let [a, b, c] = columns.map(|x| self.at([x, y], n_classes)[n_classes + 1]);

@@ -55,7 +55,9 @@ impl SegmenterLoss {
             ("loss.depth", self.depth),
             ("loss.depth_outside", self.depth_outside),
         ];
-        let wrong = parts.into_iter().filter(|it| !(0.0..=100.0).contains(&it.1));
+        let wrong = parts
+            .into_iter()
+            .filter(|it| !(0.0..=100.0).contains(&it.1));
         let mut problems: Vec<String> = wrong
             .map(|(name, value)| format!("{name} is {value}, it goes from 0 to 100"))
             .collect();
@@ -185,7 +187,9 @@ impl Pixels<'_> {
         let n = self.n_classes;
         let mut parts = vec![0.0; n];
         let mut value = 0.0;
-        let pixels = answers.chunks_exact(n + 1).zip(gradient.chunks_exact_mut(n + 1));
+        let pixels = answers
+            .chunks_exact(n + 1)
+            .zip(gradient.chunks_exact_mut(n + 1));
         let truth = seen.classes.iter().zip(&seen.depths);
         for ((answer, gradient), (class, depth)) in pixels.zip(truth) {
             if *class == UNKNOWN {
@@ -193,7 +197,11 @@ impl Pixels<'_> {
             }
             probabilities(&answer[..n], &mut parts);
             value += self.class(&parts, *class as usize, &mut gradient[..n]);
-            let counts = if *class == 0 { self.loss.depth_outside } else { 1.0 };
+            let counts = if *class == 0 {
+                self.loss.depth_outside
+            } else {
+                1.0
+            };
             let weight = self.loss.depth * counts * self.scale;
             let (loss, slope) = smooth(f64::from(answer[n]) - f64::from(*depth));
             value += weight * loss;
@@ -264,17 +272,49 @@ mod tests {
 
     fn answers() -> Vec<f32> {
         let n = seen().len() * 4 * (N_CLASSES + 1);
-        (0..n).map(|it| ((it * 7 % 11) as f32 - 5.0) / 4.0).collect()
+        (0..n)
+            .map(|it| ((it * 7 % 11) as f32 - 5.0) / 4.0)
+            .collect()
     }
 
     #[test]
     fn the_gradient_of_each_part_is_that_of_its_value() {
         let parts = [
-            ("cross_entropy", SegmenterLoss { cross_entropy: 2.0, ..NOTHING }),
-            ("dice", SegmenterLoss { dice: 3.0, ..NOTHING }),
-            ("focal", SegmenterLoss { focal: 4.0, ..NOTHING }),
-            ("depth", SegmenterLoss { depth: 5.0, ..NOTHING }),
-            ("all", SegmenterLoss { focal: 1.0, ..SegmenterLoss::default() }),
+            (
+                "cross_entropy",
+                SegmenterLoss {
+                    cross_entropy: 2.0,
+                    ..NOTHING
+                },
+            ),
+            (
+                "dice",
+                SegmenterLoss {
+                    dice: 3.0,
+                    ..NOTHING
+                },
+            ),
+            (
+                "focal",
+                SegmenterLoss {
+                    focal: 4.0,
+                    ..NOTHING
+                },
+            ),
+            (
+                "depth",
+                SegmenterLoss {
+                    depth: 5.0,
+                    ..NOTHING
+                },
+            ),
+            (
+                "all",
+                SegmenterLoss {
+                    focal: 1.0,
+                    ..SegmenterLoss::default()
+                },
+            ),
         ];
         for (name, it) in parts {
             let gradient = it.of(&answers(), N_CLASSES, &seen()).gradient;
@@ -295,7 +335,9 @@ mod tests {
     #[test]
     fn what_is_right_and_sure_costs_next_to_nothing() {
         let mut answers = answers();
-        let truth = seen().into_iter().flat_map(|it| it.classes.into_iter().zip(it.depths));
+        let truth = seen()
+            .into_iter()
+            .flat_map(|it| it.classes.into_iter().zip(it.depths));
         for (answer, (class, depth)) in answers.chunks_exact_mut(N_CLASSES + 1).zip(truth) {
             answer.fill(-20.0);
             if class != UNKNOWN {
@@ -303,7 +345,10 @@ mod tests {
             }
             answer[N_CLASSES] = depth;
         }
-        let it = SegmenterLoss { focal: 1.0, ..SegmenterLoss::default() };
+        let it = SegmenterLoss {
+            focal: 1.0,
+            ..SegmenterLoss::default()
+        };
         let loss = it.of(&answers, N_CLASSES, &seen());
         assert!(loss.value < 1e-6, "{}", loss.value);
         assert!(loss.gradient.iter().all(|it| it.abs() < 1e-6));
@@ -312,7 +357,11 @@ mod tests {
     #[test]
     fn weights_beyond_their_limits_are_told() {
         assert_eq!(NOTHING.problems(), ["loss asks for no class"]);
-        let it = SegmenterLoss { dice: f64::NAN, focal: -1.0, ..SegmenterLoss::default() };
+        let it = SegmenterLoss {
+            dice: f64::NAN,
+            focal: -1.0,
+            ..SegmenterLoss::default()
+        };
         assert_eq!(it.problems().len(), 2);
     }
 }

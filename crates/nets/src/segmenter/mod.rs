@@ -12,7 +12,10 @@ mod train;
 mod truth;
 mod watershed;
 
-pub use evidence::{SegmentedCell, Segmentation};
+#[cfg(test)]
+mod tests;
+
+pub use evidence::{Segmentation, SegmentedCell};
 pub use loss::SegmenterLoss;
 pub use model::{SegmentError, SegmentOptions, Segmenter, SegmenterSpec};
 pub use network::SegmenterNetwork;

@@ -40,7 +40,10 @@ impl SegmenterSpec {
             problems.push(format!("version is {given}, this program reads {VERSION}"));
         }
         if !(0.001..=100.0).contains(&self.scale) {
-            problems.push(format!("scale is {}, it goes from 0.001 to 100", self.scale));
+            problems.push(format!(
+                "scale is {}, it goes from 0.001 to 100",
+                self.scale
+            ));
         }
         problems.extend(self.normalisation.problems());
         problems
@@ -69,7 +72,7 @@ impl Default for SegmentOptions {
     fn default() -> Self {
         Self {
             min_probability: 0.5,
-            min_depth: 0.1,
+            min_depth: 0.2,
             min_area: 20,
         }
     }

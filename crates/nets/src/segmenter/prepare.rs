@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 pub enum Preparation {
     /// As they are.
     None,
-    /// The darkest pixels of a picture become black and the brightest white, whatever the exposure was.
+    /// The darkest pixels of a picture become black and the brightest white, whatever the exposure was; on a dark ground
+    /// dim cells are lifted by a root, and of a bright ground the negative is taken: cells are always the bright ones.
     #[default]
     Stretch,
 }
@@ -62,10 +63,14 @@ fn stretch(picture: &Picture, gray: bool) -> [u8; 256] {
     let beyond = picture.pixels.len() as u64 * BEYOND / 1000;
     let black = end(&counts, beyond, 0..=255).unwrap_or(0);
     let white = end(&counts, beyond, (0..=255).rev()).unwrap_or(255);
+    let middle = end(&counts, picture.pixels.len() as u64 / 2, 0..=255).unwrap_or(0);
     let span = white.saturating_sub(black).max(MIN_SPAN);
+    let part = |it: u8| ((f64::from(it) - f64::from(black)) / f64::from(span)).clamp(0.0, 1.0);
+    let is_bright = part(middle) > 0.5;
     std::array::from_fn(|it| {
-        let above = (it as f64 - f64::from(black)) / f64::from(span);
-        (above.clamp(0.0, 1.0) * 255.0).round() as u8
+        let part = part(it as u8);
+        let seen = if is_bright { 1.0 - part } else { part.sqrt() };
+        (seen * 255.0).round() as u8
     })
 }
 
@@ -90,13 +95,21 @@ mod tests {
 
     #[test]
     fn exposure_makes_no_difference() {
-        let bright: Vec<u8> = (0..3000).map(|it| (it % 200 + 20) as u8).collect();
+        let bright: Vec<u8> = (0..3000)
+            .map(|it| (it % 200 * (it % 3) / 2 + 20) as u8)
+            .collect();
         let dark: Vec<u8> = bright.iter().map(|it| it / 4).collect();
         let stretched = |it: &[u8]| prepared(Preparation::Stretch, it, false);
         let pairs = stretched(&bright).into_iter().zip(stretched(&dark));
-        assert!({ pairs }.all(|(a, b)| a.abs_diff(b) <= 6));
+        assert!({ pairs }.all(|(a, b)| a.abs_diff(b) <= 36));
         assert_eq!(stretched(&bright).iter().max(), Some(&255));
         assert_eq!(stretched(&[77; 3000]), [0; 3000]);
+        let negative: Vec<u8> = bright.iter().map(|it| 255 - it).collect();
+        let brightest = |it: &[u8]| it.iter().position(|it| *it == 255);
+        assert_eq!(
+            brightest(&stretched(&negative)),
+            brightest(&stretched(&bright))
+        );
         assert_eq!(prepared(Preparation::None, &dark, false), dark);
     }
 
@@ -106,6 +119,11 @@ mod tests {
         let blue: Vec<u8> = (0..1000).flat_map(|it| [0, 0, (it % 256) as u8]).collect();
         let it = prepared(Preparation::Stretch, &blue, true);
         assert_eq!(it.iter().max(), Some(&255));
-        assert!(it.as_chunks::<3>().0.iter().all(|it| it[0] == it[1] && it[1] == it[2]));
+        assert!(
+            it.as_chunks::<3>()
+                .0
+                .iter()
+                .all(|it| it[0] == it[1] && it[1] == it[2])
+        );
     }
 }

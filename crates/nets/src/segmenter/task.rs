@@ -64,7 +64,9 @@ impl Task for SegmenterTask {
         problems.extend(self.network.problems());
         if !(1..=MAX_CLASSES).contains(&self.n_classes) {
             let given = self.n_classes;
-            problems.push(format!("n_classes is {given}, it goes from 1 to {MAX_CLASSES}"));
+            problems.push(format!(
+                "n_classes is {given}, it goes from 1 to {MAX_CLASSES}"
+            ));
         }
         problems
     }

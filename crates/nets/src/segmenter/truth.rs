@@ -102,7 +102,9 @@ impl LabelledCells {
     /// The class of every cell.
     pub(super) fn classes(&self) -> impl Iterator<Item = usize> + '_ {
         let cells = self.classes.iter().zip(&self.centers);
-        cells.filter(|it| it.1.is_some()).map(|it| usize::from(*it.0))
+        cells
+            .filter(|it| it.1.is_some())
+            .map(|it| usize::from(*it.0))
     }
 
     /// Of every cell.
@@ -131,7 +133,11 @@ impl LabelledCells {
                 let [x, y] = crop.in_field([u as f32 + 0.5, v as f32 + 0.5]);
                 let is_inside = (0.0..width).contains(&x) && (0.0..height).contains(&y);
                 let at = y.max(0.0) as usize * self.width + x.max(0.0) as usize;
-                let id = if is_inside { usize::from(self.ids[at]) } else { 0 };
+                let id = if is_inside {
+                    usize::from(self.ids[at])
+                } else {
+                    0
+                };
                 seen.classes.push(match (is_inside, id) {
                     (false, _) => UNKNOWN,
                     (true, 0) => 0,
@@ -180,8 +186,11 @@ mod tests {
         let below = [0, 0, 2, 2, unknown, unknown];
         let expected = [above, above, below, below, [unknown; 6], [unknown; 6]].concat();
         assert_eq!(seen.classes, expected);
-        assert!(seen.depths.iter().zip(&seen.classes).all(|(depth, class)| {
-            (*depth > 0.0) == (1..=2).contains(class)
-        }));
+        assert!(
+            seen.depths
+                .iter()
+                .zip(&seen.classes)
+                .all(|(depth, class)| { (*depth > 0.0) == (1..=2).contains(class) })
+        );
     }
 }

@@ -152,7 +152,9 @@ mod tests {
     fn discs(width: usize, height: usize, all: &[[f32; 3]]) -> Vec<u16> {
         let level = |at: usize| {
             let (x, y) = ((at % width) as f32, (at / width) as f32);
-            let inside = all.iter().map(|[u, v, radius]| 1.0 - (x - u).hypot(y - v) / radius);
+            let inside = all
+                .iter()
+                .map(|[u, v, radius]| 1.0 - (x - u).hypot(y - v) / radius);
             (inside.fold(0.0, f32::max) * f32::from(LEVELS)) as u16
         };
         (0..width * height).map(level).collect()
@@ -160,12 +162,23 @@ mod tests {
 
     #[test]
     fn touching_discs_are_parted_between_their_middles() {
-        let levels = discs(80, 40, &[[22.0, 20.0, 16.0], [50.0, 20.0, 16.0], [72.0, 8.0, 5.0]]);
+        let levels = discs(
+            80,
+            40,
+            &[[22.0, 20.0, 16.0], [50.0, 20.0, 16.0], [72.0, 8.0, 5.0]],
+        );
         let (labels, n) = watershed(&levels, 80, PARTING);
         assert_eq!(n, 3);
         let at = |x: usize, y: usize| labels[y * 80 + x];
         let cells = [at(22, 20), at(50, 20), at(72, 8)];
-        assert_eq!({ let mut it = cells; it.sort_unstable(); it }, [1, 2, 3]);
+        assert_eq!(
+            {
+                let mut it = cells;
+                it.sort_unstable();
+                it
+            },
+            [1, 2, 3]
+        );
         for (at, (label, level)) in labels.iter().zip(&levels).enumerate() {
             assert_eq!(*label == 0, *level == 0);
             let (x, y) = (at % 80, at / 80);
