@@ -118,7 +118,7 @@ impl Arguments {
             preparation: Preparation::default(),
             network: SegmenterNetwork::UNet {
                 scale: Scale::Small,
-                depth: 4,
+                depth: 5,
             },
             loss: SegmenterLoss::default(),
             options: options(),
@@ -257,13 +257,16 @@ fn borders(slide: &Slide, found: &[u32]) -> Vec<u8> {
 fn options() -> DenseOptions {
     let it = DenseOptions::default();
     DenseOptions {
-        epochs: 60,
+        epochs: 36,
         batch: 4,
+        side: 128,
         learning_rate: 3e-3,
-        scale_jitter: 0.5,
-        ema: 0.99,
+        scale_jitter: 0.7,
+        ema: 0.995,
         augment: Augment {
-            invert: 0.3,
+            brightness: 0.3,
+            contrast: 0.3,
+            saturation: 0.6,
             ..it.augment
         },
         ..it

@@ -110,7 +110,9 @@ impl Planes {
 
     /// The negative.
     pub(super) fn invert(&mut self) {
-        self.values.iter_mut().for_each(|it| *it = 1.0 - *it);
+        for it in &mut self.values {
+            *it = 1.0 - *it;
+        }
     }
 
     /// The picture pixel by pixel, as networks see it.

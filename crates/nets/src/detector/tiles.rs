@@ -167,7 +167,9 @@ mod tests {
             for own in all.iter().map(Tile::own_pixels) {
                 for y in own.y..own.y + own.height {
                     let row = &mut owners[y * width + own.x..][..own.width];
-                    row.iter_mut().for_each(|it| *it += 1);
+                    for it in row {
+                        *it += 1;
+                    }
                 }
             }
             assert!(owners.iter().all(|it| *it == 1));

@@ -141,12 +141,10 @@ impl Answers<'_> {
         let around =
             |it: usize, length: usize| [it.saturating_sub(1), it, (it + 1).min(length - 1)];
         let columns = around(x, self.shown.width);
-        let row = |y: usize| {
-            let [a, b, c] = columns.map(|x| self.at([x, y], n_classes)[n_classes + 1]);
-            a + 2.0 * b + c
-        };
-        let [a, b, c] = around(y, self.shown.height).map(row);
-        (a + 2.0 * b + c) / 16.0
+        let weighted = |[before, it, after]: [f32; 3]| (before + 2.0 * it + after) / 4.0;
+        let depth = |x: usize, y: usize| self.at([x, y], n_classes)[n_classes + 1];
+        let rows = around(y, self.shown.height);
+        weighted(rows.map(|y| weighted(columns.map(|x| depth(x, y)))))
     }
 }
 
@@ -202,7 +200,9 @@ mod tests {
         };
         let segmented = |parts: &[Region]| {
             let mut it = Evidence::new([width, height], 2, 0.5);
-            parts.iter().for_each(|own| it.add(&answers, *own));
+            for own in parts {
+                it.add(&answers, *own);
+            }
             it.cells(parting)
         };
         let it = segmented(&[whole]);

@@ -1,5 +1,6 @@
 //! The loss of a batch's answers: what each pixel is, and how deep in its cell it lies.
 
+use super::sums::{Sums, probabilities};
 use super::truth::{SeenCells, UNKNOWN};
 use crate::loss::Loss;
 use rayon::prelude::*;
@@ -41,9 +42,6 @@ impl Default for SegmenterLoss {
 
 /// Where smooth L1 turns from a square to a line: a tenth of a cell's depth.
 const TURN: f64 = 0.1;
-/// Keeps the overlap of classes that are not there a number.
-const SMOOTH: f64 = 1e-5;
-
 impl SegmenterLoss {
     pub(super) fn problems(&self) -> Vec<String> {
         let parts = [
@@ -76,20 +74,7 @@ impl SegmenterLoss {
             .map(|(it, seen)| Sums::of(it, n_classes, seen))
             .collect();
         let all = Sums::total(&sums, n_classes);
-        let shown: Vec<usize> = (1..n_classes).filter(|it| all.truth[*it] > 0.0).collect();
-        let overlap = |class: usize| {
-            let of_both = all.predicted[class] + all.truth[class] + SMOOTH;
-            let overlap = (2.0 * all.shared[class] + SMOOTH) / of_both;
-            (overlap, of_both)
-        };
-        let mut slopes = vec![[0.0; 2]; n_classes];
-        let mut value = 0.0;
-        for &class in &shown {
-            let weight = self.dice / shown.len() as f64;
-            let (overlap, of_both) = overlap(class);
-            value += weight * (1.0 - overlap);
-            slopes[class] = [weight * overlap / of_both, -2.0 * weight / of_both];
-        }
+        let (value, slopes) = all.dice(self.dice);
         let pixels = Pixels {
             loss: self,
             n_classes,
@@ -107,69 +92,6 @@ impl SegmenterLoss {
             gradient,
         }
     }
-}
-
-/// What the Dice overlap of a batch is made of, by class.
-#[derive(Clone, Debug, Default)]
-struct Sums {
-    shared: Vec<f64>,
-    predicted: Vec<f64>,
-    truth: Vec<f64>,
-    n_known: f64,
-}
-
-impl Sums {
-    fn zero(n_classes: usize) -> Self {
-        Self {
-            shared: vec![0.0; n_classes],
-            predicted: vec![0.0; n_classes],
-            truth: vec![0.0; n_classes],
-            n_known: 0.0,
-        }
-    }
-
-    fn of(answers: &[f32], n_classes: usize, seen: &SeenCells) -> Self {
-        let mut sums = Self::zero(n_classes);
-        let mut parts = vec![0.0; n_classes];
-        for (answer, class) in answers.chunks_exact(n_classes + 1).zip(&seen.classes) {
-            if *class == UNKNOWN {
-                continue;
-            }
-            probabilities(&answer[..n_classes], &mut parts);
-            let class = *class as usize;
-            sums.n_known += 1.0;
-            sums.truth[class] += 1.0;
-            sums.shared[class] += parts[class];
-            for (sum, part) in sums.predicted.iter_mut().zip(&parts) {
-                *sum += part;
-            }
-        }
-        sums
-    }
-
-    fn total(all: &[Self], n_classes: usize) -> Self {
-        let mut total = Self::zero(n_classes);
-        for it in all {
-            total.n_known += it.n_known;
-            for class in 0..n_classes {
-                total.shared[class] += it.shared[class];
-                total.predicted[class] += it.predicted[class];
-                total.truth[class] += it.truth[class];
-            }
-        }
-        total
-    }
-}
-
-/// The softmax of logits.
-fn probabilities(logits: &[f32], out: &mut [f64]) {
-    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let mut sum = 0.0;
-    for (out, logit) in out.iter_mut().zip(logits) {
-        *out = f64::from((logit - largest).exp());
-        sum += *out;
-    }
-    out.iter_mut().for_each(|it| *it /= sum);
 }
 
 /// The parts of the loss that are sums over pixels, and the gradient of all.

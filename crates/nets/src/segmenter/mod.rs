@@ -7,6 +7,7 @@ mod loss;
 mod model;
 mod network;
 mod prepare;
+mod sums;
 mod task;
 mod train;
 mod truth;
