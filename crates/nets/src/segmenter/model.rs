@@ -72,7 +72,7 @@ impl Default for SegmentOptions {
     fn default() -> Self {
         Self {
             min_probability: 0.5,
-            min_depth: 0.3,
+            min_depth: 0.2,
             min_area: 20,
         }
     }

@@ -1,7 +1,7 @@
 //! The networks that answer for every pixel.
 
 use crate::layers::Chain;
-use crate::models::{Family, MULTIPLE, Pyramid, Scale, UNet, is_above};
+use crate::models::{Family, MULTIPLE, Pyramid, Scale, UNet, is_above, is_head};
 use candle_core::{Device, Result};
 use serde::{Deserialize, Serialize};
 
@@ -56,7 +56,7 @@ impl SegmenterNetwork {
     /// Whether a value is no part of what weights from elsewhere bring.
     pub(super) fn is_head(&self, name: &str) -> bool {
         match self {
-            Self::UNet { .. } => true,
+            Self::UNet { .. } => is_head(name),
             Self::Family { .. } => is_above(name),
         }
     }
