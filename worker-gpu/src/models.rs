@@ -210,10 +210,10 @@ async fn card(store: &Store, kind: ModelKind, mid: u64) -> Result<ModelCard, Mod
 }
 
 /// The model of this card, loaded by `load` unless it is there.
-async fn shelved<M: Loaded>(
+async fn shelved<M: Loaded + Send + Sync>(
     shelf: &Shelf<M>,
     card: &ModelCard,
-    load: impl Future<Output = Result<M, ModelError>>,
+    load: impl Future<Output = Result<M, ModelError>> + Send,
 ) -> Result<Arc<M>, ModelError> {
     // Held while loading, so that two that want the same model do not both load it.
     let mut loaded = shelf.lock().await;

@@ -167,7 +167,7 @@ pub struct TrainingFacts {
     pub settings: NetworkSettings,
     /// Of a detector, in place of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub detector: Option<DetectorSettings>,
+    pub detector: Option<Box<DetectorSettings>>,
     /// The weights that it began with; absent: fresh ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weights: Option<WeightsFacts>,

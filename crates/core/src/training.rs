@@ -30,7 +30,7 @@ pub struct TrainParameters {
     /// A detector learns where cells of these classes are, by these settings; `network` and `resize` are then those of
     /// nobody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub detector: Option<DetectorSettings>,
+    pub detector: Option<Box<DetectorSettings>>,
     /// A periodic training for this label type: its model is adopted when it is not worse than the one in use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub propose_for: Option<TableName>,

@@ -1,5 +1,7 @@
 //! A detector learns painted cells: it finds them, whatever the field's size, and the same again.
 
+#![expect(clippy::unwrap_used, reason = "what tests share panics as tests do")]
+
 use std::ops::ControlFlow;
 use std::sync::Arc;
 

@@ -232,8 +232,8 @@ impl Preannotator {
             Err(panicked) => return Err(failed(panicked.into())),
         };
         let layer = match (sight, model) {
-            // The record says that it is good, under limits of another time.
-            (None, _) => return Ok(()),
+            // The record says that it is good, under limits of another time. And a detector is asked about no whole image.
+            (None, _) | (Some(Sight::Whole { .. }), None) => return Ok(()),
             (Some(Sight::Named(boxes)), _) | (Some(Sight::Cells { boxes, .. }), None) => {
                 ModelLayer {
                     boxes: Some(boxes),
@@ -249,7 +249,6 @@ impl Preannotator {
                 let rows = coming.logits(&model, pixels, 1).await.map_err(failed)?;
                 whole_layer(&model, &rows)
             }
-            (Some(Sight::Whole { .. }), None) => return Ok(()),
         };
         self.put(&task, layer).await.map_err(of_store)
     }

@@ -85,7 +85,7 @@ pub struct NewProject {
     /// has its default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
-    pub detector: Option<DetectorSettings>,
+    pub detector: Option<Box<DetectorSettings>>,
     /// Training: the label type whose model is replaced when the new one is not worse.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]

@@ -88,7 +88,7 @@ impl Cli {
             Command::Images(args) => images::list(&args, console).await,
             Command::Image(args) => images::one(&args, console).await,
             Command::Dataset(command) => dataset::run(command, console).await,
-            Command::Train(args) => train::run(&args, console).await,
+            Command::Train(args) => Box::pin(train::run(&args, console)).await,
             Command::Predict(args) => predict::run(&args, console).await,
             Command::Eval(args) => eval::run(&args, console).await,
             Command::Models(command) => models::run(command, console).await,
@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn help_shows_the_commands() {
         let help = Cli::command().term_width(80).render_help().to_string();
-        expect_test::expect![[r#"
+        expect_test::expect![[r"
             Turn microscope photographs of cells into labelled cells and data sets
 
             Usage: cellmill [OPTIONS] <COMMAND>
@@ -183,6 +183,6 @@ mod tests {
               3  done, but some files were refused or rejected, or conflict with others
               4  no server answers
               5  the server refused the request
-        "#]].assert_eq(&help);
+        "]].assert_eq(&help);
     }
 }

@@ -207,7 +207,7 @@ pub(crate) async fn run(args: &TrainArgs, console: &mut Console) -> Result<Exit,
         if let Some(file) = weights {
             detector.weights = Some(client.send_weights(&file.announced, file.bytes).await?);
         }
-        wish.detector = Some(detector);
+        wish.detector = Some(Box::new(detector));
         if args.detector.agnostic && wish.merge.is_empty() {
             let classes = std::mem::take(&mut wish.types);
             wish.merge = vec![one_class(&client, &args.dataset, classes).await?];

@@ -22,11 +22,11 @@ impl Crop {
                     (top + 1).min(picture.height - 1),
                 );
                 let (of_right, of_bottom) = (x - left as f32, y - top as f32);
-                let [a, b, c, d] = [(left, top), (right, top), (left, bottom), (right, bottom)]
-                    .map(|(x, y)| picture.pixel(x, y));
+                let above = [left, right].map(|it| picture.pixel(it, top));
+                let below = [left, right].map(|it| picture.pixel(it, bottom));
                 each(Some(std::array::from_fn(|at| {
-                    let above = a[at] + of_right * (b[at] - a[at]);
-                    let below = c[at] + of_right * (d[at] - c[at]);
+                    let across = |it: [[f32; 3]; 2]| it[0][at] + of_right * (it[1][at] - it[0][at]);
+                    let (above, below) = (across(above), across(below));
                     above + of_bottom * (below - above)
                 })));
             }

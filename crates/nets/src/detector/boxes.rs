@@ -49,7 +49,7 @@ pub fn drop_doubles(mut boxes: Vec<CellBox>, max_overlap: f32, any_class: bool) 
     let square = sides.fold(1.0, f32::max);
     let place = |it: &CellBox| {
         let [x1, y1, x2, y2] = it.bbox;
-        let of = |a: f32, b: f32| ((a + b) / 2.0 / square).floor() as i64;
+        let of = |a: f32, b: f32| (f32::midpoint(a, b) / square).floor() as i64;
         (of(x1, x2), of(y1, y2))
     };
     let mut squares: std::collections::HashMap<(i64, i64), Vec<usize>> =

@@ -1,7 +1,7 @@
 //! What a detector learns: for each square of the picture how much of a cell's centre it is, class by class, and how
 //! far the cell reaches to the left, up, right and down.
 
-use super::assign::assign;
+use super::assign::{Targets, assign};
 use super::loss;
 use crate::dense::{Crop, Task};
 use crate::layers::Chain;
@@ -109,7 +109,7 @@ impl Task for DetectorTask {
         };
         let pictures = answers.par_chunks(one).zip(seen);
         let targets: Vec<_> = pictures.map(|(it, seen)| assign(&grid, it, seen)).collect();
-        let total: f64 = targets.iter().map(|it| it.total()).sum();
+        let total: f64 = targets.iter().map(Targets::total).sum();
         let scale = 1.0 / total.max(1.0);
         let mut gradient = vec![0.0; answers.len()];
         let parts = gradient.par_chunks_mut(one);

@@ -43,19 +43,16 @@ fn load(
     is_free: &dyn Fn(&str) -> bool,
 ) -> Result<Report, WeightsError> {
     let ours = shapes(network)?;
+    let place = Place {
+        what: family.name(),
+        ours: &ours,
+        is_free,
+    };
     if foreign.format == Format::Keras {
         let arranged = keras::arrange(foreign, &ours, true);
         let find = |name: &str| find_arranged(&arranged, name);
-        return fill(
-            network,
-            foreign,
-            family.name(),
-            &ours,
-            &find,
-            "keras",
-            Some(keras::VGG),
-            is_free,
-        );
+        let source = "keras";
+        return fill(network, foreign, &place, &find, source, Some(keras::VGG));
     }
     let names = ours.iter().map(|it| it.0.as_str());
     let source = names::recognise(foreign, family, &names)
@@ -64,12 +61,10 @@ fn load(
     fill(
         network,
         foreign,
-        family.name(),
-        &ours,
+        &place,
         &find,
         source.name,
         source.normalisation,
-        is_free,
     )
 }
 
@@ -87,26 +82,22 @@ pub fn load_below(
 /// each followed by batch normalisation.
 pub fn load_into_unet(network: &mut Chain, foreign: &Foreign) -> Result<Report, WeightsError> {
     let ours = shapes(network)?;
+    let place = Place {
+        what: UNET,
+        ours: &ours,
+        is_free: &is_head,
+    };
     if foreign.format == Format::Keras {
         let arranged = keras::arrange(foreign, &ours, false);
         let find = |name: &str| find_arranged(&arranged, name);
-        return fill(
-            network,
-            foreign,
-            UNET,
-            &ours,
-            &find,
-            "keras",
-            Some(keras::UNET),
-            &is_head,
-        );
+        let source = "keras";
+        return fill(network, foreign, &place, &find, source, Some(keras::UNET));
     }
     if !ours.iter().any(|it| foreign.arrays.contains_key(&it.0)) {
         return Err(unknown_names(foreign, UNET));
     }
     let find = |name: &str| find_named(foreign, Some(name.to_owned()));
-    let source = "cellmill";
-    fill(network, foreign, UNET, &ours, &find, source, None, &is_head)
+    fill(network, foreign, &place, &find, "cellmill", None)
 }
 
 const UNET: &str = "unet";
@@ -142,16 +133,29 @@ fn shapes(network: &mut dyn Layer) -> Result<Vec<(String, Vec<usize>)>, WeightsE
     Ok(out)
 }
 
+/// What weights are put into.
+struct Place<'a> {
+    /// How a message calls the network.
+    what: &'static str,
+    /// Its values with their shapes.
+    ours: &'a [(String, Vec<usize>)],
+    /// What need not be in the file.
+    is_free: &'a dyn Fn(&str) -> bool,
+}
+
 fn fill<'a>(
     network: &mut dyn Layer,
     foreign: &Foreign,
-    what: &'static str,
-    ours: &[(String, Vec<usize>)],
+    place: &Place<'_>,
     find: &dyn Fn(&str) -> Found<'a>,
     source: &'static str,
     normalisation: Option<Normalisation>,
-    is_free: &dyn Fn(&str) -> bool,
 ) -> Result<Report, WeightsError> {
+    let &Place {
+        what,
+        ours,
+        is_free,
+    } = place;
     let mut values: BTreeMap<&str, Cow<'a, Array>> = BTreeMap::new();
     let (mut used, mut missing) = (BTreeSet::new(), Vec::new());
     for (name, expected) in ours {

@@ -101,7 +101,7 @@ async fn lab() -> Lab {
 
 fn parameters(epochs: u32) -> TrainParameters {
     TrainParameters {
-        detector: Some(DetectorSettings {
+        detector: Some(Box::new(DetectorSettings {
             width: 16,
             zoom: Some(1.0),
             side: 64,
@@ -109,7 +109,7 @@ fn parameters(epochs: u32) -> TrainParameters {
             batch: 4,
             ema: 0.9,
             ..DetectorSettings::default()
-        }),
+        })),
         ..training(&[301, 302])
     }
 }
@@ -197,10 +197,10 @@ async fn what_can_not_be_trained_is_refused_with_the_reason() {
     };
     let bad = DetectorSettings {
         family: "yolo".to_owned(),
-        ..parameters(2).detector.unwrap()
+        ..*parameters(2).detector.unwrap()
     };
     let what = refused(TrainParameters {
-        detector: Some(bad),
+        detector: Some(Box::new(bad)),
         ..parameters(2)
     })
     .await;
