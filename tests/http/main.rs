@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what tests share panics as tests do")]
 
 mod datasets;
+mod detectors;
 mod document;
 mod downloads;
 mod edge;

@@ -578,7 +578,7 @@ pub(crate) async fn promote_model(
     JsonBody(Promote { label_type: name }): JsonBody<Promote>,
 ) -> Result<Json<Promoted>, Error> {
     read_card(&app, mid).await?;
-    let card = usable(&app, mid).await?;
+    let card = usable_of_any_kind(&app, mid).await?;
     let key = ObjectKey::LabelType(name.clone());
     let Some(stored) = app.store.read::<StoredType>(&key).await? else {
         return Err(label_types::unknown(&name));
@@ -594,6 +594,10 @@ pub(crate) async fn promote_model(
                 Some(stored) if stored.value.mid != Some(mid) => {
                     let mut next = stored.clone();
                     next.value.mid = Some(mid);
+                    if card.kind == ModelKind::Detector {
+                        // It finds cells itself.
+                        next.value.detector = None;
+                    }
                     Decision::Write(next)
                 }
                 _ => Decision::Keep,
@@ -609,10 +613,11 @@ pub(crate) async fn promote_model(
         by: person.id.clone(),
         why: format!("chosen for label type `{name}`"),
     };
-    let model = adopt(&app.store, mid, &decided).await?;
+    let own_key = key_of(&card);
+    let model = adopt(&app.store, &own_key, &decided).await?;
     if swapped.changed {
         let details = json!({ "label_type": name.as_str(), "replaced": replaced });
-        let subject = card_key(mid).to_path();
+        let subject = own_key.to_path();
         audit::record_done(&app.store, &person.id, "model.promote", &subject, details).await;
     }
     if let Some(before) = replaced {
@@ -626,9 +631,18 @@ pub(crate) async fn promote_model(
     }))
 }
 
-async fn adopt(store: &Store, mid: u64, decided: &Decided) -> Result<Option<ModelCard>, Error> {
+/// Where a card lies.
+fn key_of(card: &ModelCard) -> ObjectKey {
+    ObjectKey::ModelCard(ModelKey::of_number(card.kind, card.mid))
+}
+
+async fn adopt(
+    store: &Store,
+    key: &ObjectKey,
+    decided: &Decided,
+) -> Result<Option<ModelCard>, Error> {
     let swapped = store
-        .swap(&card_key(mid), |card: Option<&ModelCard>| match card {
+        .swap(key, |card: Option<&ModelCard>| match card {
             Some(card) if card.state != ModelState::Adopted => Decision::Write(ModelCard {
                 state: ModelState::Adopted,
                 decided: Some(decided.clone()),
@@ -654,6 +668,8 @@ async fn release(app: &App, mid: u64, decided: Decided) -> Result<(), Error> {
         }),
         _ => Decision::Keep,
     };
-    app.store.swap(&card_key(mid), decide).await?;
+    if let Some(card) = app.store.read_model_card(mid).await? {
+        app.store.swap(&key_of(&card.value), decide).await?;
+    }
     Ok(())
 }
