@@ -6,6 +6,7 @@
     reason = "progress on stderr is what this program is for"
 )]
 
+mod heard;
 mod scenarios;
 
 use std::process::ExitCode;
@@ -17,6 +18,7 @@ const SCENARIOS: &str = "\
 Scenarios, in the order they run:
   finder   the classical finder: how well, and how fast beside OpenCV and scikit-image
   bccd     detectors from scratch and from ImageNet weights, and data sets made with them
+  nuclei   segmenters of nuclei, judged on held-out thirds
   hostile  odd and broken pictures through a detector";
 
 /// Cells found in figures: by the classical finder, and by detectors that learned from boxes

@@ -154,7 +154,7 @@ async fn learn(
     let args = [&args[..], &[&truth, "--detections", &detections]].concat();
     let counted = show.program.run(&args).await?;
     let counted = counted.must_be_ok("eval detect")?.json()?;
-    let map50 = figure(&counted["overall"]["ap50"]);
+    let map50 = figure(&counted["ap50"]);
     let what = "of cases that it never saw, as pycocotools counts";
     figures.at_least(&format!("{name}.map50"), map50, what, MAP50);
     figures.at_least(&format!("{name}.map50.floor"), map50, what, FLOOR);
@@ -165,11 +165,7 @@ async fn learn(
         "of map50",
         ROUNDING,
     );
-    figures.told(
-        &format!("{name}.map50_95"),
-        figure(&counted["overall"]["ap"]),
-        "",
-    );
+    figures.told(&format!("{name}.map50_95"), figure(&counted["ap"]), "");
     for class in counted["per_class"].as_array().into_iter().flatten() {
         let id = &class["class"];
         figures.told(&format!("{name}.{id}.ap50"), figure(&class["ap50"]), "");

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use cellmill_tests::show::data::Folder;
 use cellmill_tests::show::place::say;
 use cellmill_tests::show::{Figures, Show};
 use serde_json::Value;
+
+use crate::heard::{example, heard};
 
 const RECALL: f64 = 0.85;
 const PRECISION: f64 = 0.70;
@@ -21,9 +23,7 @@ const SPEED: [(&str, f64); 2] = [("cv2", 1.0), ("skimage", 10.0)];
 const N_TILES: usize = 12;
 
 pub(super) fn run(show: &Show, figures: &mut Figures) -> Result<()> {
-    let own = std::env::current_exe().context("find this program")?;
-    let example = own.with_file_name("examples").join("finder");
-    let said = heard(Command::new(example).arg("--data").arg(&show.options.data))?;
+    let said = heard(example("finder")?.arg("--data").arg(&show.options.data))?;
     let found = figures_of(&said)?;
     let figure = |name: &str| found.get(name).copied().unwrap_or(f64::NAN);
     let (recall, precision) = (
@@ -105,19 +105,4 @@ fn figures_of(said: &str) -> Result<BTreeMap<String, f64>> {
         Ok((name.to_owned(), value))
     };
     lines.map(figure).collect()
-}
-
-/// Runs a command to its end and gives what it said on stdout. What it says on stderr is shown.
-fn heard(command: &mut Command) -> Result<String> {
-    let ran = command
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()
-        .with_context(|| format!("run {command:?}"))?;
-    ensure!(
-        ran.status.success(),
-        "{command:?} ended with {}",
-        ran.status
-    );
-    String::from_utf8(ran.stdout).with_context(|| format!("{command:?} says no text"))
 }

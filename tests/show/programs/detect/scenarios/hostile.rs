@@ -39,7 +39,7 @@ pub(super) async fn run(show: &Show, figures: &mut Figures) -> Result<()> {
         "detect",
         "--agnostic",
         "--epochs",
-        "2",
+        "12",
     ];
     let args = [
         &args[..],

@@ -3,6 +3,7 @@
 mod bccd;
 mod finder;
 mod hostile;
+mod nuclei;
 mod run;
 
 pub(crate) use run::{NAMES, run};
